@@ -1,0 +1,403 @@
+//! A delta: what one client request did to one shard, atomically.
+//!
+//! `{dot, generation, deps, hlc, changes}`. Its dot names it; its `deps` say what its author had applied. Removes and
+//! resets are deltas too and use up a sequence number, so version vectors alone say who lacks what.
+//!
+//! Rules, checked when a delta is read from bytes:
+//! - what it kills or resets lies in its *past*: its deps, and its own origin's earlier deltas;
+//! - it touches each cell at most once, in canonical order (a [`Effect::Clear`] comes before the members it leaves).
+//!
+//! On the wire a delta is written as the difference to the one before it in the same message (`Delta::encode_after`).
+
+use crate::cell::{self, Head, Register, SLOT_SEEN_BYTES_MIN, SlotSeen, Type, VALUE_BYTES_MAX};
+use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
+use crate::hlc::Hlc;
+use crate::id::{Dot, OriginId, Seq};
+use crate::name::{Bucket, ContentType, Key, Member};
+use crate::version_vector::{ORIGINS_MAX, VersionVector};
+use alloc::vec::Vec;
+
+/// What one client request did to one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Its name.
+    pub dot: Dot,
+    /// The barrier it was made under. No barrier exists yet: 0.
+    pub generation: u64,
+    /// What its author had applied of other origins. Of its own it had all before this one.
+    pub deps: VersionVector,
+    /// When it was made.
+    pub hlc: Hlc,
+    /// What it did, ascending by bucket and key.
+    pub changes: Vec<Change>,
+}
+
+/// What a delta did to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// The key.
+    pub key: Key,
+    /// What was done, in canonical order, each cell once.
+    pub effects: Vec<Effect>,
+}
+
+/// What a delta did to one cell, or to a range of cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Kills siblings of the head, and puts one in their place or none.
+    Head {
+        /// What its author saw there and takes away, ascending.
+        kills: Vec<Dot>,
+        /// What it puts there, under the delta's dot.
+        put: Option<Head>,
+    },
+    /// Kills all members of the set that are covered by `seen`, or by the delta's past where `seen` is absent.
+    Clear {
+        /// What the client had seen, where that is less than its replica had.
+        seen: Option<VersionVector>,
+    },
+    /// Kills a member's dots, and puts the delta's there or none.
+    Member {
+        /// Which.
+        member: Member,
+        /// What its author saw there and takes away, ascending.
+        kills: Vec<Dot>,
+        /// Whether the member is put.
+        put: bool,
+    },
+    /// Takes from each of these slots what was in it when it was seen.
+    Reset {
+        /// What its author saw, ascending.
+        seen: Vec<SlotSeen>,
+    },
+    /// Adds to the author's own slot.
+    Increment {
+        /// The slot's first increment; this one's own sequence if it is the first.
+        birth: Seq,
+        /// The sequence of the slot's previous increment, 0 if there is none.
+        previous: Seq,
+        /// The slot's total with this increment.
+        total: i128,
+        /// What is added.
+        amount: i128,
+    },
+}
+
+impl Effect {
+    /// The order of effects in a change, and what makes two of them the same cell.
+    fn place(&self) -> (u8, Option<&Member>) {
+        match self {
+            Effect::Head { .. } => (0, None),
+            Effect::Clear { .. } => (1, None),
+            Effect::Member { member, .. } => (2, Some(member)),
+            Effect::Reset { .. } => (3, None),
+            Effect::Increment { .. } => (4, None),
+        }
+    }
+}
+
+impl Delta {
+    /// All that its author had applied when making it: what a [`Effect::Clear`] without `seen` kills.
+    pub fn past(&self) -> VersionVector {
+        let mut past = self.deps.clone();
+        if self.dot.seq > 1 {
+            past.raise(Dot::new(self.dot.origin, self.dot.seq - 1));
+        }
+        past
+    }
+
+    /// How many bytes it takes when it is written by itself.
+    pub fn size(&self) -> usize {
+        self.to_bytes().len()
+    }
+
+    /// Whether a dot lies in this delta's past.
+    fn knows(&self, dot: Dot) -> bool {
+        match dot.origin == self.dot.origin {
+            true => dot.seq < self.dot.seq,
+            false => self.deps.covers(dot),
+        }
+    }
+
+    /// Checks the rules at the head of this module.
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.deps.at(self.dot.origin) != 0 {
+            return Err(DecodeError::Invalid("delta: its deps name its own origin"));
+        }
+        if self.generation != 0 {
+            return Err(DecodeError::Invalid("delta: no barrier exists yet"));
+        }
+        if !self.changes.is_sorted_by(|a, b| (&a.bucket, &a.key) < (&b.bucket, &b.key)) {
+            return Err(DecodeError::Invalid("delta: keys ascend"));
+        }
+        self.changes.iter().try_for_each(|change| {
+            if !change.effects.is_sorted_by(|a, b| a.place() < b.place()) {
+                return Err(DecodeError::Invalid("delta: each cell once, in order"));
+            }
+            change.effects.iter().try_for_each(|effect| self.check_effect(effect))
+        })
+    }
+
+    fn check_effect(&self, effect: &Effect) -> Result<(), DecodeError> {
+        let sound = match effect {
+            Effect::Head { kills, .. } | Effect::Member { kills, .. } => {
+                codec::ascending(kills, |dot| *dot, "delta: kills ascend")?;
+                kills.iter().all(|dot| self.knows(*dot))
+            }
+            Effect::Clear { seen } => seen.as_ref().is_none_or(|seen| seen.iter().all(|dot| self.knows(dot))),
+            Effect::Reset { seen } => {
+                codec::ascending(seen, |slot| slot.id, "delta: slots ascend")?;
+                seen.iter().all(|slot| self.knows(Dot::new(slot.id.origin, slot.last.seq)))
+            }
+            Effect::Increment { birth, previous, total, amount } => match *previous {
+                0 => *birth == self.dot.seq && total == amount,
+                previous => (1..=previous).contains(birth) && previous < self.dot.seq,
+            },
+        };
+        match sound {
+            true => Ok(()),
+            false => Err(DecodeError::Invalid("delta: an effect beyond its past")),
+        }
+    }
+}
+
+// -- bytes ---------------------------------------------------------------------------------------------------------
+
+/// Fewest bytes of a delta in a message, an effect and a change.
+pub(crate) const DELTA_BYTES_MIN: usize = 4;
+const EFFECT_BYTES_MIN: usize = 2;
+const CHANGE_BYTES_MIN: usize = 5;
+
+/// How a delta's beginning is written: in full, or as what follows the delta before it.
+const FULL: u8 = 0;
+const FOLLOWS: u8 = 1;
+
+impl Delta {
+    /// Appends this delta, given the one before it in the same message: much shorter where it is the next of the same
+    /// origin.
+    pub fn encode_after(&self, previous: Option<&Delta>, out: &mut Vec<u8>) {
+        match previous.filter(|previous| self.follows(previous)) {
+            Some(previous) => {
+                out.push(FOLLOWS);
+                codec::put_signed(out, i128::from(self.hlc.0) - i128::from(previous.hlc.0));
+                encode_deps_after(&previous.deps, &self.deps, out);
+            }
+            None => {
+                out.push(FULL);
+                self.dot.encode(out);
+                codec::put_varint(out, self.generation);
+                out.extend_from_slice(&self.hlc.0.to_be_bytes());
+                self.deps.encode(out);
+            }
+        }
+        self.encode_changes(out);
+    }
+
+    /// Reads what [`Delta::encode_after`] wrote, given the same delta before it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are no delta or it breaks a rule of this module.
+    pub fn decode_after(previous: Option<&Delta>, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (dot, generation, hlc, deps) = match (input.u8()?, previous) {
+            (FULL, _) => {
+                let (dot, generation) = (Dot::decode(input)?, input.varint()?);
+                (dot, generation, Hlc(input.u64()?), VersionVector::decode(input)?)
+            }
+            (FOLLOWS, Some(previous)) => {
+                let seq = previous.dot.seq.checked_add(1).ok_or(DecodeError::Number)?;
+                let hlc =
+                    i128::from(previous.hlc.0).checked_add(input.signed()?).ok_or(DecodeError::Number)?;
+                let hlc = Hlc(u64::try_from(hlc).map_err(|_| DecodeError::Number)?);
+                let deps = decode_deps_after(&previous.deps, input)?;
+                (Dot::new(previous.dot.origin, seq), previous.generation, hlc, deps)
+            }
+            (tag, _) => return Err(DecodeError::Tag { what: "delta", tag }),
+        };
+        let count = input.count(CHANGE_BYTES_MIN)?;
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            changes.push(decode_change(hlc, input)?);
+        }
+        let delta = Delta { dot, generation, deps, hlc, changes };
+        delta.check()?;
+        Ok(delta)
+    }
+
+    fn follows(&self, previous: &Delta) -> bool {
+        self.dot.origin == previous.dot.origin
+            && previous.dot.seq.checked_add(1) == Some(self.dot.seq)
+            && self.generation == previous.generation
+            && self.deps.includes(&previous.deps)
+    }
+
+    fn encode_changes(&self, out: &mut Vec<u8>) {
+        codec::put_varint(out, self.changes.len() as u64);
+        for change in &self.changes {
+            codec::put_bytes(out, change.bucket.as_str().as_bytes());
+            codec::put_bytes(out, change.key.as_bytes());
+            codec::put_varint(out, change.effects.len() as u64);
+            for effect in &change.effects {
+                encode_effect(effect, self.hlc, out);
+            }
+        }
+    }
+}
+
+impl Encode for Delta {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_after(None, out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Delta::decode_after(None, input)
+    }
+}
+
+/// Writes a vector as what it has more than an earlier one: for each grown origin its place in the earlier vector (0
+/// where it is new, and then its name), and by how much it grew.
+fn encode_deps_after(earlier: &VersionVector, deps: &VersionVector, out: &mut Vec<u8>) {
+    let grown: Vec<Dot> = deps.iter().filter(|dot| !earlier.covers(*dot)).collect();
+    codec::put_varint(out, grown.len() as u64);
+    for dot in grown {
+        match earlier.iter().position(|known| known.origin == dot.origin) {
+            Some(place) => codec::put_varint(out, place as u64 + 1),
+            None => {
+                codec::put_varint(out, 0);
+                out.extend_from_slice(&dot.origin.0.to_be_bytes());
+            }
+        }
+        codec::put_varint(out, dot.seq - earlier.at(dot.origin));
+    }
+}
+
+fn decode_deps_after(earlier: &VersionVector, input: &mut Reader<'_>) -> Result<VersionVector, DecodeError> {
+    let mut deps = earlier.clone();
+    for _ in 0..input.count(2)? {
+        let origin = match input.varint()? {
+            0 => OriginId(input.u64()?),
+            place => {
+                let place = usize::try_from(place - 1).map_err(|_| DecodeError::Number)?;
+                earlier.iter().nth(place).ok_or(DecodeError::Invalid("delta: no such place"))?.origin
+            }
+        };
+        let seq = earlier.at(origin).checked_add(input.varint()?).ok_or(DecodeError::Number)?;
+        deps.raise(Dot::new(origin, seq));
+    }
+    match deps.len() <= ORIGINS_MAX {
+        true => Ok(deps),
+        false => Err(DecodeError::Invalid("delta: too many origins")),
+    }
+}
+
+fn decode_change(hlc: Hlc, input: &mut Reader<'_>) -> Result<Change, DecodeError> {
+    let bucket = Bucket::new(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
+    let key = Key::new(input.bytes()?).map_err(|_| DecodeError::Invalid("key"))?;
+    let count = input.count(EFFECT_BYTES_MIN)?;
+    let mut effects = Vec::new();
+    for _ in 0..count {
+        effects.push(decode_effect(hlc, input)?);
+    }
+    Ok(Change { bucket, key, effects })
+}
+
+/// Tags of effects. The numbers are the disk's and the wire's.
+mod tag {
+    pub(super) const HEAD_KILL: u8 = 1;
+    pub(super) const HEAD_PUT: u8 = 2;
+    pub(super) const CLEAR: u8 = 3;
+    pub(super) const CLEAR_SEEN: u8 = 4;
+    pub(super) const MEMBER_KILL: u8 = 5;
+    pub(super) const MEMBER_PUT: u8 = 6;
+    pub(super) const RESET: u8 = 7;
+    pub(super) const INCREMENT: u8 = 8;
+}
+
+fn encode_effect(effect: &Effect, hlc: Hlc, out: &mut Vec<u8>) {
+    match effect {
+        Effect::Head { kills, put: None } => {
+            out.push(tag::HEAD_KILL);
+            codec::put_list(out, kills);
+        }
+        Effect::Head { kills, put: Some(head) } => {
+            out.push(tag::HEAD_PUT);
+            codec::put_list(out, kills);
+            encode_head(head, hlc, out);
+        }
+        Effect::Clear { seen: None } => out.extend_from_slice(&[tag::CLEAR, 0]),
+        Effect::Clear { seen: Some(seen) } => {
+            out.push(tag::CLEAR_SEEN);
+            seen.encode(out);
+        }
+        Effect::Member { member, kills, put } => {
+            out.push(if *put { tag::MEMBER_PUT } else { tag::MEMBER_KILL });
+            codec::put_bytes(out, member.as_str().as_bytes());
+            codec::put_list(out, kills);
+        }
+        Effect::Reset { seen } => {
+            out.push(tag::RESET);
+            codec::put_list(out, seen);
+        }
+        Effect::Increment { birth, previous, total, amount } => {
+            out.push(tag::INCREMENT);
+            codec::put_varint(out, *birth);
+            codec::put_varint(out, *previous);
+            codec::put_signed(out, *total);
+            codec::put_signed(out, *amount);
+        }
+    }
+}
+
+fn decode_effect(hlc: Hlc, input: &mut Reader<'_>) -> Result<Effect, DecodeError> {
+    Ok(match input.u8()? {
+        tag::HEAD_KILL => Effect::Head { kills: input.list(DOT_BYTES_MIN)?, put: None },
+        tag::HEAD_PUT => {
+            Effect::Head { kills: input.list(DOT_BYTES_MIN)?, put: Some(decode_head(hlc, input)?) }
+        }
+        tag::CLEAR => match input.u8()? {
+            0 => Effect::Clear { seen: None },
+            tag => return Err(DecodeError::Tag { what: "clear", tag }),
+        },
+        tag::CLEAR_SEEN => Effect::Clear { seen: Some(VersionVector::decode(input)?) },
+        kind @ (tag::MEMBER_KILL | tag::MEMBER_PUT) => {
+            let member = Member::new(input.text()?).map_err(|_| DecodeError::Invalid("member"))?;
+            Effect::Member { member, kills: input.list(DOT_BYTES_MIN)?, put: kind == tag::MEMBER_PUT }
+        }
+        tag::RESET => Effect::Reset { seen: input.list(SLOT_SEEN_BYTES_MIN)? },
+        tag::INCREMENT => Effect::Increment {
+            birth: input.varint()?,
+            previous: input.varint()?,
+            total: cell::total(input)?,
+            amount: cell::total(input)?,
+        },
+        tag => return Err(DecodeError::Tag { what: "effect", tag }),
+    })
+}
+
+/// As [`Head::encode`], with a register's stamp as what it exceeds the delta's by: nearly always nothing.
+fn encode_head(head: &Head, hlc: Hlc, out: &mut Vec<u8>) {
+    head.key_type().encode(out);
+    if let Head::Register(register) = head {
+        codec::put_signed(out, i128::from(register.hlc.0) - i128::from(hlc.0));
+        register.content_type.encode(out);
+        codec::put_bytes(out, &register.value);
+    }
+}
+
+fn decode_head(hlc: Hlc, input: &mut Reader<'_>) -> Result<Head, DecodeError> {
+    Ok(match Type::decode(input)? {
+        Type::Counter => Head::Counter,
+        Type::Set => Head::Set,
+        Type::Register => {
+            let stamp = i128::from(hlc.0).checked_add(input.signed()?).ok_or(DecodeError::Number)?;
+            let hlc = Hlc(u64::try_from(stamp).map_err(|_| DecodeError::Number)?);
+            let content_type = ContentType::decode(input)?;
+            let value = input.bytes()?;
+            if value.len() > VALUE_BYTES_MAX {
+                return Err(DecodeError::Invalid("register: longer than any setting allows"));
+            }
+            Head::Register(Register { hlc, content_type, value: value.to_vec() })
+        }
+    })
+}

@@ -1,0 +1,58 @@
+//! Deliberate bugs. A test that cannot fail proves nothing, so each of these must make the tests fail.
+//!
+//! The switch is a value in the node's configuration, so a thousand nodes in one process may each have another bug.
+//! Without the feature `planted-bugs` there is no switch and [`Planted::has`] is `false` at compile time.
+
+/// One deliberate bug, named after what is left out or done wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// A delta is applied though one of its origin before it is missing.
+    GapAccepted,
+    /// A delta is applied before the deltas that its author had seen.
+    NoCausalGate,
+    /// A register keeps only the sibling that wins, though no delta killed the others.
+    LosingSiblingsDropped,
+    /// A row that cannot be read is taken for a row that is not there.
+    ErrorReadAsAbsence,
+    /// One delta in eight moves the version vector and changes nothing.
+    DeltaDropped,
+    /// A range kill kills what its receiver has, not what its author had.
+    RangeKillByReceiver,
+    /// A reset takes away what its receiver has, not what its author had.
+    ResetByReceiver,
+    /// A client's context is believed beyond what this replica has seen.
+    ContextTrusted,
+    /// A delta that was applied before is applied again.
+    DuplicateApplied,
+    /// A node goes on with the origin of its last run.
+    OriginReused,
+    /// A remote stamp raises the clock however far ahead it is.
+    ClockWithoutBound,
+}
+
+/// Which deliberate bug a node has: none, but in tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Planted {
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<Bug>,
+}
+
+impl Planted {
+    /// A node with this bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn bug(bug: Bug) -> Self {
+        Planted { bug: Some(bug) }
+    }
+
+    /// Whether this node has `bug`. Always `false` without the feature `planted-bugs`.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn has(self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Whether this node has `bug`. Always `false` without the feature `planted-bugs`.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub(crate) const fn has(self, _bug: Bug) -> bool {
+        false
+    }
+}
