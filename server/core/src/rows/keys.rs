@@ -1,0 +1,160 @@
+//! Keys of rows. Big-endian numbers and an escaped key, so that rows sort like what they name.
+
+use crate::cell::SlotId;
+use crate::id::{Dot, OriginId, ShardId};
+use crate::name::{Bucket, Key, Member};
+use alloc::vec::Vec;
+
+/// What follows a key in the rows of its slots, and in those of its members.
+const SLOT_KIND: u8 = 1;
+const MEMBER_KIND: u8 = 2;
+
+/// What the rows of [`Space::Meta`](crate::storage::Space::Meta) begin with.
+pub(super) const META_FORMAT: u8 = 1;
+pub(super) const META_ORIGIN: u8 = 2;
+pub(super) const META_VECTOR: u8 = 3;
+
+/// Names a key within a node: its shard, bucket and key.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The shard, by hash of the other two.
+    pub shard: ShardId,
+    /// The bucket.
+    pub bucket: &'a Bucket,
+    /// The key.
+    pub key: &'a Key,
+}
+
+impl Place<'_> {
+    fn bucket_prefix(self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(32 + self.key.as_bytes().len());
+        row.extend_from_slice(&self.shard.0.to_be_bytes());
+        row.extend_from_slice(self.bucket.as_str().as_bytes());
+        row.push(0);
+        row
+    }
+
+    /// The row of the key's head.
+    pub(super) fn head(self) -> Vec<u8> {
+        let mut row = self.bucket_prefix();
+        row.extend_from_slice(self.key.as_bytes());
+        row
+    }
+
+    /// What the rows of all parts of one kind begin with.
+    fn parts(self, kind: u8) -> Vec<u8> {
+        let mut row = self.bucket_prefix();
+        for byte in self.key.as_bytes() {
+            row.push(*byte);
+            if *byte == 0 {
+                row.push(0xff);
+            }
+        }
+        row.extend_from_slice(&[0, kind]);
+        row
+    }
+
+    /// What the rows of the key's slots begin with.
+    pub(super) fn slots(self) -> Vec<u8> {
+        self.parts(SLOT_KIND)
+    }
+
+    /// What the rows of the set's members begin with.
+    pub(super) fn members(self) -> Vec<u8> {
+        self.parts(MEMBER_KIND)
+    }
+
+    /// The row of a member.
+    pub(super) fn member(self, member: &Member) -> Vec<u8> {
+        let mut row = self.parts(MEMBER_KIND);
+        row.extend_from_slice(member.as_str().as_bytes());
+        row
+    }
+
+    /// The row of a slot.
+    pub(super) fn slot(self, id: SlotId) -> Vec<u8> {
+        let mut row = self.parts(SLOT_KIND);
+        row.extend_from_slice(&id.origin.0.to_be_bytes());
+        row.extend_from_slice(&id.birth.to_be_bytes());
+        row
+    }
+}
+
+/// The row of a delta in the log.
+pub(super) fn log_row(shard: ShardId, dot: Dot) -> Vec<u8> {
+    let mut row = Vec::with_capacity(18);
+    row.extend_from_slice(&shard.0.to_be_bytes());
+    row.extend_from_slice(&dot.origin.0.to_be_bytes());
+    row.extend_from_slice(&dot.seq.to_be_bytes());
+    row
+}
+
+/// The row of one entry of a shard's version vector.
+pub(super) fn vector_row(shard: ShardId, origin: OriginId) -> Vec<u8> {
+    let mut row = Vec::with_capacity(11);
+    row.push(META_VECTOR);
+    row.extend_from_slice(&shard.0.to_be_bytes());
+    row.extend_from_slice(&origin.0.to_be_bytes());
+    row
+}
+
+/// The row of an origin's number.
+pub(super) fn origin_row(number: u32) -> Vec<u8> {
+    let mut row = alloc::vec![META_ORIGIN];
+    row.extend_from_slice(&number.to_be_bytes());
+    row
+}
+
+/// Where a row's shard stands: the first two bytes of its key, but in the meta space.
+pub(super) fn shard_prefix(shard: ShardId) -> [u8; 2] {
+    shard.0.to_be_bytes()
+}
+
+/// Whether a row of [`Space::Cell`](crate::storage::Space::Cell) is a slot: what stands behind its key's end.
+pub(super) fn is_slot(row: &[u8]) -> bool {
+    let bucket_end = row.iter().skip(2).position(|byte| *byte == 0).map(|place| place + 3);
+    let mut rest = bucket_end.and_then(|end| row.get(end..)).unwrap_or_default();
+    while let Some(place) = rest.iter().position(|byte| *byte == 0) {
+        match rest.get(place + 1) {
+            Some(0xff) => rest = &rest[place + 2..],
+            kind => return kind == Some(&SLOT_KIND),
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn place<'a>(bucket: &'a Bucket, key: &'a Key) -> Place<'a> {
+        Place { shard: ShardId(3), bucket, key }
+    }
+
+    proptest! {
+        #[test]
+        fn no_keys_rows_lie_among_anothers(
+            a in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(2), Just(0xff), any::<u8>()], 1..8),
+            b in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(2), Just(0xff), any::<u8>()], 1..8),
+            member in "[a-z]{1,5}",
+        ) {
+            prop_assume!(a != b);
+            let bucket = Bucket::new("b").unwrap();
+            let (a, b) = (Key::new(&a).unwrap(), Key::new(&b).unwrap());
+            let row = place(&bucket, &a).member(&Member::new(&member).unwrap());
+            prop_assert!(!row.starts_with(&place(&bucket, &b).members()));
+            prop_assert!(!row.starts_with(&place(&bucket, &b).slots()));
+            prop_assert!(!is_slot(&row));
+            let slot = place(&bucket, &a).slot(SlotId { origin: OriginId(7), birth: 1 });
+            prop_assert!(is_slot(&slot));
+        }
+
+        #[test]
+        fn heads_sort_like_their_keys(a in proptest::collection::vec(any::<u8>(), 1..8), b in proptest::collection::vec(any::<u8>(), 1..8)) {
+            let bucket = Bucket::new("b").unwrap();
+            let (ka, kb) = (Key::new(&a).unwrap(), Key::new(&b).unwrap());
+            prop_assert_eq!(place(&bucket, &ka).head().cmp(&place(&bucket, &kb).head()), a.cmp(&b));
+        }
+    }
+}
