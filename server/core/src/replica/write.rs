@@ -1,0 +1,177 @@
+//! Writing a key: from a client's operation, and what its replica has there, to a delta. Nothing is changed here.
+
+use super::Replica;
+use crate::cell::{Cell, Head, Register, Type};
+use crate::context::Context;
+use crate::delta::{Change, Delta, Effect};
+use crate::hlc::{Clock, Hlc};
+use crate::id::{Dot, OriginId};
+use crate::name::ContentType;
+use crate::planted::Planted;
+use crate::rows;
+use crate::types::counter::{CounterOp, Slots};
+use crate::types::set::{SetChange, SetOp};
+use crate::types::{Failure, Refusal, View, choose, counter, register, seen_heads, set};
+use alloc::vec::Vec;
+
+/// What a client does to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a register.
+    Put {
+        /// What the bytes are.
+        content_type: ContentType,
+        /// The bytes, up to the limit that the edge checks.
+        value: Vec<u8>,
+    },
+    /// Takes the key away, whatever it is.
+    Delete,
+    /// Updates a counter, all operations as one.
+    Counter(Vec<CounterOp>),
+    /// Updates a set, all operations as one.
+    Set(Vec<SetOp>),
+}
+
+impl Write {
+    /// The type that knows this operation; every type knows DELETE.
+    fn fits(&self) -> Option<Type> {
+        match self {
+            Write::Put { .. } => Some(Type::Register),
+            Write::Delete => None,
+            Write::Counter(_) => Some(Type::Counter),
+            Write::Set(_) => Some(Type::Set),
+        }
+    }
+}
+
+/// What a write answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Put or deleted.
+    Done,
+    /// What the counter reads now.
+    Counter(i128),
+    /// What changed in the set.
+    Set(SetChange),
+}
+
+/// A write, and how the client wants it understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteRequest {
+    /// What is done.
+    pub write: Write,
+    /// The type that the client names, where the key may have several.
+    pub named: Option<Type>,
+    /// What the client had seen of the key: only that is taken away. `None` is all that this replica has.
+    pub context: Option<Context>,
+}
+
+/// Who writes, and when.
+pub struct Author<'a> {
+    /// This run of this node.
+    pub origin: OriginId,
+    /// The node's clock.
+    pub clock: &'a mut Clock,
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Deliberate bugs.
+    pub planted: Planted,
+}
+
+/// Decides what a write does: the delta to be applied, or `None` where it changes nothing.
+///
+/// # Errors
+/// A [`Refusal`], and the disk's.
+pub fn mint(
+    replica: &Replica,
+    view: View<'_>,
+    author: Author<'_>,
+    request: &WriteRequest,
+) -> Result<(Option<Delta>, Written), Failure> {
+    let WriteRequest { write, named, context } = request;
+    if !replica.has_room_for(author.origin) {
+        return Err(Refusal::OriginsFull.into());
+    }
+    if let (Some(named), Some(fits)) = (*named, write.fits())
+        && named != fits
+    {
+        return Err(Refusal::TypeMisfit { named }.into());
+    }
+    let head = view.head()?;
+    let key = Existing { view, types: view.types(&head)?, head, named: *named, context: context.as_ref() };
+    let dot = replica.next_dot(author.origin);
+    let hlc = author.clock.stamp(author.wall_ms);
+    let (effects, written) = key.effects(write, dot, hlc, author.planted)?;
+    if effects.is_empty() {
+        return Ok((None, written));
+    }
+    let change = Change { bucket: view.place.bucket.clone(), key: view.place.key.clone(), effects };
+    let deps = replica.vector().without(author.origin);
+    Ok((Some(Delta { dot, generation: 0, deps, hlc, changes: alloc::vec![change] }), written))
+}
+
+/// What is there of the key that is written to.
+struct Existing<'a> {
+    view: View<'a>,
+    head: Cell<Head>,
+    types: Vec<Type>,
+    named: Option<Type>,
+    context: Option<&'a Context>,
+}
+
+impl Existing<'_> {
+    /// What a write does, as the delta `dot` at `hlc`.
+    fn effects(
+        &self,
+        write: &Write,
+        dot: Dot,
+        hlc: Hlc,
+        planted: Planted,
+    ) -> Result<(Vec<Effect>, Written), Failure> {
+        if let Some(fits) = write.fits() {
+            match choose(&self.types, self.named)? {
+                Some(is) if is != fits => return Err(Refusal::WrongType { is }.into()),
+                _ => {}
+            }
+        }
+        Ok(match write {
+            Write::Put { content_type, value } => {
+                let hlc = hlc.above(register::highest(&self.head));
+                let register = Register { hlc, content_type: content_type.clone(), value: value.clone() };
+                (alloc::vec![register::put(&self.head, self.context, register)], Written::Done)
+            }
+            Write::Delete => (self.delete(planted)?, Written::Done),
+            Write::Counter(ops) => {
+                let slots = Slots::read(self.view)?;
+                let (effects, value) = counter::update(&self.head, slots, self.context, ops, dot)?;
+                (effects, Written::Counter(value))
+            }
+            Write::Set(ops) => {
+                let (effects, change) = set::update(self.view, &self.head, self.context, ops, planted)?;
+                (effects, Written::Set(change))
+            }
+        })
+    }
+
+    /// Takes away all that this replica sees of the key, or what the context has seen of that; of one type, where one
+    /// is named.
+    fn delete(&self, planted: Planted) -> Result<Vec<Effect>, Failure> {
+        if self.named.is_some() {
+            choose(&self.types, self.named)?;
+        }
+        let takes = |key_type: Type| self.named.is_none_or(|named| named == key_type);
+        let mut effects = Vec::new();
+        let kills = seen_heads(&self.head, self.context, takes);
+        if !kills.is_empty() {
+            effects.push(Effect::Head { kills, put: None });
+        }
+        if takes(Type::Set) && rows::has_member(self.view.disk, self.view.place)? {
+            effects.push(set::clear(self.view.vector, self.context, planted));
+        }
+        if takes(Type::Counter) {
+            let seen = Slots::read(self.view)?.seen_by(self.context);
+            effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
+        }
+        Ok(effects)
+    }
+}

@@ -1,0 +1,138 @@
+//! The counter: a sum of increments that can be reset, exactly.
+//!
+//! Its value is the sum of all increments that no applied reset had seen. Each origin adds to a slot of its own; a
+//! reset names, slot by slot, the last increment that its author saw, and takes away just those: an increment that it
+//! did not see stays. (Design and proof by random schedules: a slot holds the lifetime total and the part of it that
+//! was reset, both as absolute marks, so applying is a maximum and never an addition.)
+
+use super::{Refusal, View, missing_head};
+use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen};
+use crate::context::Context;
+use crate::delta::Effect;
+use crate::id::{Dot, Seq};
+use crate::rows;
+use crate::storage::StorageError;
+use alloc::vec::Vec;
+
+/// One operation on a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterOp {
+    /// Adds a number, which may be negative.
+    Increment(i64),
+    /// Takes away all that was added and seen.
+    Reset,
+}
+
+/// A counter's slots, as they were read.
+pub(crate) struct Slots(Vec<(SlotId, Slot)>);
+
+impl Slots {
+    /// Reads them.
+    pub(crate) fn read(view: View<'_>) -> Result<Slots, StorageError> {
+        Ok(Slots(rows::slots(view.disk, view.place)?))
+    }
+
+    /// The counter's value.
+    pub(crate) fn value(&self) -> i128 {
+        self.0.iter().map(|(_, slot)| slot.value()).sum()
+    }
+
+    /// What a client that reads them has seen.
+    pub(crate) fn seen(&self) -> Vec<SlotSeen> {
+        let unspent = self.0.iter().filter(|(_, slot)| !slot.is_spent());
+        unspent.map(|(id, slot)| SlotSeen { id: *id, last: slot.last }).collect()
+    }
+
+    /// What a reset takes away: all that is there, or what its context has seen of it, but never more than is there.
+    pub(crate) fn seen_by(&self, context: Option<&Context>) -> Vec<SlotSeen> {
+        let mut seen = self.seen();
+        let Some(context) = context else { return seen };
+        seen.retain_mut(|slot| {
+            let Ok(place) = context.slots.binary_search_by_key(&slot.id, |seen| seen.id) else {
+                return false;
+            };
+            if context.slots[place].last.seq < slot.last.seq {
+                slot.last = context.slots[place].last;
+            }
+            true
+        });
+        seen
+    }
+
+    fn take(&mut self, seen: &[SlotSeen]) {
+        for taken in seen {
+            if let Ok(place) = self.0.binary_search_by_key(&taken.id, |(id, _)| *id) {
+                self.0[place].1 = reset(self.0[place].1, taken.last);
+            }
+        }
+    }
+
+    /// The increment that the delta `dot` makes: its origin goes on with its youngest slot.
+    fn increment(&self, dot: Dot, amount: i128) -> Effect {
+        let own = self.0.iter().rev().find(|(id, _)| id.origin == dot.origin);
+        match own {
+            Some((id, slot)) => Effect::Increment {
+                birth: id.birth,
+                previous: slot.last.seq,
+                total: slot.last.total + amount,
+                amount,
+            },
+            None => Effect::Increment { birth: dot.seq, previous: 0, total: amount, amount },
+        }
+    }
+}
+
+/// A slot after an increment. A slot that is not there begins with what its author had before.
+pub(crate) fn increment(slot: Option<Slot>, previous: Seq, amount: i128, last: Mark) -> Slot {
+    let before = Mark { seq: previous, total: last.total - amount };
+    let base = slot.map_or(before, |slot| slot.base);
+    Slot { base, last }
+}
+
+/// A slot after a reset that had seen it up to `seen`.
+pub(crate) fn reset(slot: Slot, seen: Mark) -> Slot {
+    match seen.seq > slot.base.seq {
+        true => Slot { base: seen, ..slot },
+        false => slot,
+    }
+}
+
+/// What several operations on a counter do together, as the delta `dot`, and what it reads afterwards.
+pub(crate) fn update(
+    head: &Cell<Head>,
+    mut slots: Slots,
+    context: Option<&Context>,
+    ops: &[CounterOp],
+    dot: Dot,
+) -> Result<(Vec<Effect>, i128), Refusal> {
+    let is_reset = |op: &CounterOp| *op == CounterOp::Reset;
+    let since_reset = ops.iter().rposition(is_reset).map_or(0, |place| place + 1);
+    let amount: i128 = ops[since_reset..].iter().map(|op| amount_of(*op)).sum();
+    let before = slots.value();
+    let mut effects = Vec::new();
+    if ops.iter().any(is_reset) {
+        let seen = slots.seen_by(context);
+        slots.take(&seen);
+        effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
+    }
+    let after = slots.value() + amount;
+    let leaves_i64 = i64::try_from(after).is_err() && after.unsigned_abs() > before.unsigned_abs();
+    if leaves_i64 {
+        return Err(Refusal::CounterOverflow);
+    }
+    let takes_only = ops.iter().all(is_reset);
+    if !takes_only && (amount != 0 || head.is_empty()) {
+        effects.push(slots.increment(dot, amount));
+    }
+    if !effects.is_empty() {
+        effects.splice(0..0, missing_head(head, Head::Counter));
+    }
+    Ok((effects, after))
+}
+
+fn amount_of(op: CounterOp) -> i128 {
+    match op {
+        CounterOp::Increment(by) => by.into(),
+        CounterOp::Reset => 0,
+    }
+}

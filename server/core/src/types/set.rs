@@ -1,0 +1,120 @@
+//! The set: an add wins over a concurrent remove.
+//!
+//! A member is in the set if a dot of it is alive. An add puts a fresh dot and takes away the ones it saw; a remove
+//! takes away the ones it saw; a concurrent add's dot it did not see, so the member stays.
+
+use super::{View, missing_head, takes_away};
+use crate::cell::{Cell, Head};
+use crate::context::Context;
+use crate::delta::Effect;
+use crate::id::Dot;
+use crate::name::Member;
+use crate::planted::{Bug, Planted};
+use crate::rows;
+use crate::storage::StorageError;
+use crate::version_vector::VersionVector;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+/// One operation on a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetOp {
+    /// Puts members in.
+    Add(Vec<Member>),
+    /// Takes members out.
+    Remove(Vec<Member>),
+    /// Takes all members out.
+    Clear,
+}
+
+/// What a write changed in a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetChange {
+    /// Members that were not in and are now.
+    pub added: u64,
+    /// Members that were in and are not now.
+    pub removed: u64,
+}
+
+/// The members in byte order; `None` if there are more than `members_max`.
+pub(crate) fn members(view: View<'_>, members_max: usize) -> Result<Option<Vec<Member>>, StorageError> {
+    let (mut members, mut more) = (Vec::new(), false);
+    rows::scan_members(view.disk, view.origins, view.place, &mut |member, _| {
+        more = members.len() == members_max;
+        if more {
+            return ControlFlow::Break(());
+        }
+        members.push(member);
+        ControlFlow::Continue(())
+    })?;
+    Ok((!more).then_some(members))
+}
+
+/// What a clear takes away of a replica that has applied `past`: what its context has seen of that. `None` is all.
+///
+/// A context from another node may name more than `past`; what lies beyond is not believed.
+pub(crate) fn clear(past: &VersionVector, context: Option<&Context>, planted: Planted) -> Effect {
+    let trusted = planted.has(Bug::ContextTrusted);
+    let seen = context.filter(|context| trusted || !context.vector.includes(past)).map(|context| {
+        let mut seen = context.vector.clone();
+        if !trusted {
+            seen.meet(past);
+        }
+        seen
+    });
+    Effect::Clear { seen }
+}
+
+/// What several operations on a set do together.
+pub(crate) fn update(
+    view: View<'_>,
+    head: &Cell<Head>,
+    context: Option<&Context>,
+    ops: &[SetOp],
+    planted: Planted,
+) -> Result<(Vec<Effect>, SetChange), StorageError> {
+    let last_clear = ops.iter().rposition(|op| *op == SetOp::Clear);
+    let mut named = BTreeMap::new();
+    for op in &ops[last_clear.map_or(0, |place| place + 1)..] {
+        match op {
+            SetOp::Add(members) => named.extend(members.iter().map(|member| (member, true))),
+            SetOp::Remove(members) => named.extend(members.iter().map(|member| (member, false))),
+            SetOp::Clear => unreachable!("only what follows the last clear is looked at"),
+        }
+    }
+    let (mut effects, mut change) = (Vec::new(), SetChange::default());
+    if last_clear.is_some() {
+        change.removed = cleared(view, context, &named)?;
+        effects
+            .extend(rows::has_member(view.disk, view.place)?.then(|| clear(view.vector, context, planted)));
+    }
+    for (member, put) in named {
+        let cell = rows::get_member(view.disk, view.origins, view.place, member)?;
+        let kills: Vec<Dot> = cell.dots().filter(|dot| takes_away(context, *dot)).collect();
+        change.added += u64::from(put && cell.is_empty());
+        change.removed += u64::from(!put && !cell.is_empty() && kills.len() == cell.siblings().len());
+        if put || !kills.is_empty() {
+            effects.push(Effect::Member { member: member.clone(), kills, put });
+        }
+    }
+    if !effects.is_empty() {
+        effects.splice(0..0, missing_head(head, Head::Set));
+    }
+    Ok((effects, change))
+}
+
+/// How many members a clear takes out, apart from those that are named after it.
+fn cleared(
+    view: View<'_>,
+    context: Option<&Context>,
+    named: &BTreeMap<&Member, bool>,
+) -> Result<u64, StorageError> {
+    let mut count = 0;
+    rows::scan_members(view.disk, view.origins, view.place, &mut |member, cell| {
+        let gone = cell.dots().all(|dot| takes_away(context, dot));
+        count += u64::from(gone && !named.contains_key(&member));
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
+}
