@@ -1,0 +1,172 @@
+//! What peers say: deltas to apply, park or drop, and pulls to answer. Where something is missing, pull it.
+
+use super::{Node, Now, Output, Pull};
+use crate::delta::Delta;
+use crate::delta_log;
+use crate::id::{NodeId, ShardId};
+use crate::message::Message;
+use crate::planted::Bug;
+use crate::replica::Gate;
+use crate::storage::{Overlay, Read, StorageError};
+use crate::version_vector::VersionVector;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+impl Node {
+    pub(super) fn message(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        from: NodeId,
+        message: Message,
+    ) -> Result<(), StorageError> {
+        let shard = message.shard();
+        let in_service = self.replica(shard).is_some_and(|replica| !replica.is_quarantined());
+        if !in_service {
+            return Ok(());
+        }
+        let done = match message {
+            Message::Fresh { deltas, .. } => self.fresh(now, disk, from, shard, deltas),
+            Message::Pull { have, .. } => self.answer_pull(disk, from, shard, &have),
+            Message::Missing { deltas, more, .. } => self.pulled(now, disk, from, shard, deltas, more),
+        };
+        done.or_else(|error| self.quarantine(shard, error))
+    }
+
+    /// Deltas that a peer has just made: what came before them may be missing.
+    fn fresh(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        from: NodeId,
+        shard: ShardId,
+        deltas: Vec<Arc<Delta>>,
+    ) -> Result<(), StorageError> {
+        let complete = self.take_in(now, disk, shard, deltas)?;
+        let pulling = self.shards[usize::from(shard.0)].pull.is_some();
+        if !complete && !pulling {
+            self.pull(now, from, shard);
+        }
+        Ok(())
+    }
+
+    /// The answer to a pull.
+    fn pulled(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        from: NodeId,
+        shard: ShardId,
+        deltas: Vec<Arc<Delta>>,
+        more: bool,
+    ) -> Result<(), StorageError> {
+        let complete = self.take_in(now, disk, shard, deltas)?;
+        self.shards[usize::from(shard.0)].pull = None;
+        if more || !complete {
+            self.pull(now, from, shard);
+        }
+        Ok(())
+    }
+
+    /// Applies deltas, or parks them. Says whether nothing is known to be missing before any of them.
+    fn take_in(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        shard: ShardId,
+        deltas: Vec<Arc<Delta>>,
+    ) -> Result<bool, StorageError> {
+        let mut all_kept = true;
+        for delta in deltas {
+            self.observe(now, &delta);
+            let state = &mut self.shards[usize::from(shard.0)];
+            match state.replica.gate(&delta) {
+                Gate::Ready => self.apply(disk, &delta, shard)?,
+                Gate::Waits => all_kept &= state.parking.park(delta, self.config.parked_bytes_max),
+                Gate::Seen | Gate::Full => {}
+            }
+        }
+        self.apply_parked(disk, shard)?;
+        Ok(all_kept && self.shards[usize::from(shard.0)].parking.is_empty())
+    }
+
+    fn observe(&mut self, now: Now, delta: &Delta) {
+        let skew_ms_max = match self.config.planted.has(Bug::ClockWithoutBound) {
+            true => u64::MAX,
+            false => self.config.clock_skew_ms_max,
+        };
+        self.clock.observe(delta.hlc, now.wall_ms, skew_ms_max);
+    }
+
+    /// Applies what was parked and is ready now, until nothing is.
+    fn apply_parked(&mut self, disk: &dyn Read, shard: ShardId) -> Result<(), StorageError> {
+        loop {
+            let state = &mut self.shards[usize::from(shard.0)];
+            let mut fronts = state.parking.fronts().map(|delta| (delta.dot, state.replica.gate(delta)));
+            let Some((dot, gate)) = fronts.find(|(_, gate)| matches!(gate, Gate::Ready | Gate::Seen)) else {
+                return Ok(());
+            };
+            drop(fronts);
+            let delta = state.parking.take(dot).expect("it was found just now");
+            if gate == Gate::Ready {
+                self.apply(disk, &delta, shard)?;
+            }
+        }
+    }
+
+    fn answer_pull(
+        &mut self,
+        disk: &dyn Read,
+        from: NodeId,
+        shard: ShardId,
+        have: &VersionVector,
+    ) -> Result<(), StorageError> {
+        let rows = Overlay { disk, batch: &self.turn.batch };
+        let vector = self.shards[usize::from(shard.0)].replica.vector();
+        let missing = delta_log::missing(&rows, shard, vector, have, self.config.pull_bytes_max)?;
+        let deltas = missing.deltas.into_iter().map(Arc::new).collect();
+        let message = Message::Missing { shard, deltas, more: missing.more };
+        self.turn.outputs.push(Output::Send { to: from, message });
+        Ok(())
+    }
+
+    /// Asks a peer for what is missing here.
+    fn pull(&mut self, now: Now, peer: NodeId, shard: ShardId) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
+        state.pull = Some(Pull { peer, again_at_ms });
+        let have = state.replica.vector().clone();
+        self.turn.outputs.push(Output::Send { to: peer, message: Message::Pull { shard, have } });
+    }
+
+    /// A peer can be reached again: whatever was lost on the way is asked for.
+    pub(super) fn peer_up(&mut self, now: Now, peer: NodeId) {
+        self.peers.insert(peer);
+        for shard in self.config.shards.shards() {
+            self.pull(now, peer, shard);
+        }
+    }
+
+    /// A peer cannot be reached: what it was asked for is asked of another at the next tick.
+    pub(super) fn peer_down(&mut self, peer: NodeId) {
+        self.peers.remove(&peer);
+        for pull in self.shards.iter_mut().filter_map(|state| state.pull.as_mut()) {
+            if pull.peer == peer {
+                pull.again_at_ms = 0;
+            }
+        }
+    }
+
+    /// Pulls again what was not answered in time, from the next peer in turn.
+    pub(super) fn retry_pulls(&mut self, now: Now) {
+        for shard in self.config.shards.shards() {
+            let due = self.shards[usize::from(shard.0)].pull.filter(|pull| pull.again_at_ms <= now.mono_ms);
+            let Some(Pull { peer, .. }) = due else { continue };
+            let after = (Bound::Excluded(peer), Bound::Unbounded);
+            if let Some(next) = self.peers.range(after).next().or(self.peers.first()).copied() {
+                self.pull(now, next, shard);
+            }
+        }
+    }
+}

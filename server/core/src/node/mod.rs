@@ -1,0 +1,335 @@
+//! The node's seam: inputs in, a batch and outputs out. A node is a value.
+//!
+//! ```text
+//!   step(now, disk, input) ... step(now, disk, input)   each decides, changes go into the turn's batch
+//!   end_turn() -> Turn { batch, outputs }
+//!   the shell:  disk.write(batch)  ->  disk.sync()  ->  only now deliver the outputs
+//! ```
+//!
+//! Rules:
+//! - The same disk, origin, and inputs give the same outputs and the same batches, byte for byte.
+//! - Nothing leaves a node before what it says is durable: the outputs wait in the turn.
+//! - The disk is lent for reading. It must hold all batches of earlier turns, synced or not.
+//! - An origin is used for one run. A node that is opened on a disk that knows its origin refuses.
+
+mod messages;
+mod requests;
+
+use crate::delta::Delta;
+use crate::hlc::Clock;
+use crate::id::{Dot, NodeId, OriginId, RequestId, ShardId};
+use crate::message::Message;
+use crate::name::ShardCount;
+use crate::parking::{PARKED_BYTES_MAX, Parking};
+use crate::planted::{Bug, Planted};
+use crate::replica::{Draft, Replica};
+use crate::rows::{self, FORMAT, Origins, Place};
+use crate::storage::{Batch, Overlay, Read, StorageError};
+use crate::types::View;
+use crate::version_vector::VersionVector;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+pub use requests::{Operation, Reply, Request};
+
+/// What a node is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many shards the cluster has.
+    pub shards: ShardCount,
+    /// How far ahead of the own wall time a remote stamp may raise the clock, in milliseconds.
+    pub clock_skew_ms_max: u64,
+    /// Most bytes of deltas parked for one shard.
+    pub parked_bytes_max: usize,
+    /// Most bytes of deltas in one answer to a pull; one delta is always sent, however large.
+    pub pull_bytes_max: usize,
+    /// How long to wait for the answer to a pull before pulling again, in milliseconds.
+    pub pull_retry_ms: u64,
+    /// Deliberate bugs: none.
+    pub planted: Planted,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            shards: ShardCount::DEFAULT,
+            clock_skew_ms_max: 2_000,
+            parked_bytes_max: PARKED_BYTES_MAX,
+            pull_bytes_max: 256 << 10,
+            pull_retry_ms: 500,
+            planted: Planted::default(),
+        }
+    }
+}
+
+/// The time of an input, as the shell reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds since some instant before this run; never goes back.
+    pub mono_ms: u64,
+    /// Milliseconds since 1970; may jump.
+    pub wall_ms: u64,
+}
+
+/// What a node is given.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client's request.
+    Request {
+        /// Comes back with the reply.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A peer's message.
+    Message {
+        /// Who sent it, as the connection proves.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// A peer can be reached: it is sent what is made here from now on, and asked for what is missing here.
+    PeerUp(NodeId),
+    /// A peer cannot be reached.
+    PeerDown(NodeId),
+    /// Time has passed.
+    Tick,
+}
+
+/// What a node wants done once its turn is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The answer to a request.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// A message for a peer.
+    Send {
+        /// Who is to get it.
+        to: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// A row is damaged: the shard's replica answers nobody from now on. To be logged and counted.
+    Quarantined {
+        /// Which replica.
+        shard: ShardId,
+        /// What was found.
+        error: StorageError,
+    },
+}
+
+/// What a turn came to. The outputs may leave only when the batch is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// To be written at once.
+    pub batch: Batch,
+    /// To be delivered once the batch is synced, in order.
+    pub outputs: Vec<Output>,
+}
+
+/// Why a node does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The disk cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The data was written by a newer version.
+    #[error("the data has format {found}, and this version knows formats up to {known}: use a newer version")]
+    FormatTooNew {
+        /// What the disk says.
+        found: u64,
+        /// The newest that this version knows.
+        known: u64,
+    },
+    /// The data belongs to a cluster with another number of shards.
+    #[error(
+        "the data has {found} shards and the node was told {told}: the number is the cluster's and never changes"
+    )]
+    ShardCount {
+        /// What the disk says.
+        found: u64,
+        /// What the node was told.
+        told: u16,
+    },
+    /// The origin was used before: the shell must draw a fresh one at every start.
+    #[error("origin {0} was used before: an origin is one run of one node")]
+    OriginUsed(OriginId),
+    /// A version vector and the delta log disagree: a part of the data is older than the rest.
+    #[error(
+        "{shard:?}: the version vector ends at {dot:?} and the log does not: a part of the data was lost"
+    )]
+    LogTorn {
+        /// The replica.
+        shard: ShardId,
+        /// The vector's entry.
+        dot: Dot,
+    },
+}
+
+/// One running Meridian: everything it decides.
+#[derive(Clone, Debug)]
+pub struct Node {
+    config: Config,
+    origin: OriginId,
+    clock: Clock,
+    origins: Origins,
+    shards: Vec<Shard>,
+    peers: BTreeSet<NodeId>,
+    turn: Turn,
+}
+
+/// What a node holds of one shard.
+#[derive(Clone, Debug)]
+struct Shard {
+    replica: Replica,
+    parking: Parking,
+    /// The pull that is not answered yet.
+    pull: Option<Pull>,
+}
+
+/// A question for missing deltas.
+#[derive(Clone, Copy, Debug)]
+struct Pull {
+    /// Who was asked.
+    peer: NodeId,
+    /// When to ask again, on the monotonic clock.
+    again_at_ms: u64,
+}
+
+impl Node {
+    /// Opens on what the disk holds, as a run of its own: `origin` is 64 random bits that were never used before.
+    ///
+    /// The first turn's batch may already hold something to be written.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the message says what to do.
+    pub fn open(config: Config, disk: &dyn Read, origin: OriginId) -> Result<Node, OpenError> {
+        let mut batch = Batch::default();
+        match rows::get_format(disk)? {
+            None => rows::put_format(&mut batch, config.shards),
+            Some((found, _)) if found > FORMAT => {
+                return Err(OpenError::FormatTooNew { found, known: FORMAT });
+            }
+            Some((_, found)) if found != u64::from(config.shards.get()) => {
+                return Err(OpenError::ShardCount { found, told: config.shards.get() });
+            }
+            Some(_) => {}
+        }
+        batch.commit();
+        let origins = Origins::load(disk)?;
+        if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
+            return Err(OpenError::OriginUsed(origin));
+        }
+        let mut vectors = load_vectors(disk)?;
+        let shard = |id| {
+            let vector = vectors.remove(&id).unwrap_or_default();
+            Shard {
+                replica: Replica::new(id, vector, config.planted),
+                parking: Parking::default(),
+                pull: None,
+            }
+        };
+        let shards = config.shards.shards().map(shard).collect();
+        let turn = Turn { batch, outputs: Vec::new() };
+        Ok(Node { config, origin, clock: Clock::default(), origins, shards, peers: BTreeSet::new(), turn })
+    }
+
+    /// Decides about one input: changes go into the turn's batch, what is to be said into its outputs.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]: the disk failed and the process must stop, without delivering this turn. (A damaged row is
+    /// no error here: its replica is quarantined, and an output says so.)
+    pub fn step(&mut self, now: Now, disk: &dyn Read, input: Input) -> Result<(), StorageError> {
+        match input {
+            Input::Request { id, request } => {
+                let reply = self.request(now, disk, &request)?;
+                self.turn.outputs.push(Output::Reply { id, reply });
+            }
+            Input::Message { from, message } => self.message(now, disk, from, message)?,
+            Input::PeerUp(peer) => self.peer_up(now, peer),
+            Input::PeerDown(peer) => self.peer_down(peer),
+            Input::Tick => self.retry_pulls(now),
+        }
+        Ok(())
+    }
+
+    /// Ends the turn. The shell writes the batch, syncs, and only then delivers the outputs.
+    pub fn end_turn(&mut self) -> Turn {
+        core::mem::take(&mut self.turn)
+    }
+
+    /// This run.
+    pub fn origin(&self) -> OriginId {
+        self.origin
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The numbers of origins in this node's rows.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The replica of a shard; `None` if the cluster has no such shard.
+    pub fn replica(&self, shard: ShardId) -> Option<&Replica> {
+        self.shards.get(usize::from(shard.0)).map(|shard| &shard.replica)
+    }
+
+    /// How many bytes of deltas are parked for a shard.
+    pub fn parked_bytes(&self, shard: ShardId) -> usize {
+        self.shards.get(usize::from(shard.0)).map_or(0, |shard| shard.parking.bytes())
+    }
+
+    /// A key as the turn has it.
+    fn with_view<T>(&self, disk: &dyn Read, place: Place<'_>, use_view: impl FnOnce(View<'_>) -> T) -> T {
+        let rows = Overlay { disk, batch: &self.turn.batch };
+        let vector = self.shards[usize::from(place.shard.0)].replica.vector();
+        use_view(View { disk: &rows, origins: &self.origins, vector, place })
+    }
+
+    /// Hands an error of the disk on, or quarantines the replica whose row is damaged.
+    fn quarantine(&mut self, shard: ShardId, error: StorageError) -> Result<(), StorageError> {
+        if let StorageError::Io(_) = error {
+            return Err(error);
+        }
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        if !replica.is_quarantined() {
+            replica.quarantine();
+            self.turn.outputs.push(Output::Quarantined { shard, error });
+        }
+        Ok(())
+    }
+
+    /// Applies a delta that the gate let through.
+    fn apply(&mut self, disk: &dyn Read, delta: &Delta, shard: ShardId) -> Result<(), StorageError> {
+        let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
+        self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)
+    }
+}
+
+/// The version vectors of all shards, each entry checked against the log.
+fn load_vectors(disk: &dyn Read) -> Result<BTreeMap<ShardId, VersionVector>, OpenError> {
+    let mut entries = Vec::new();
+    rows::scan_vectors(disk, &mut |shard, dot| {
+        entries.push((shard, dot));
+        Ok(())
+    })?;
+    let mut vectors: BTreeMap<ShardId, VersionVector> = BTreeMap::new();
+    for (shard, dot) in entries {
+        let beyond = Dot::new(dot.origin, dot.seq.saturating_add(1));
+        let ends_here =
+            rows::get_delta(disk, shard, dot)?.is_some() && rows::get_delta(disk, shard, beyond)?.is_none();
+        if !ends_here {
+            return Err(OpenError::LogTorn { shard, dot });
+        }
+        vectors.entry(shard).or_default().raise(dot);
+    }
+    Ok(vectors)
+}
