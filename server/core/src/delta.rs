@@ -4,6 +4,7 @@
 //! resets are deltas too and use up a sequence number, so version vectors alone say who lacks what.
 //!
 //! Rules, checked when a delta is read from bytes:
+//! - it changes something;
 //! - what it kills or resets lies in its *past*: its deps, and its own origin's earlier deltas;
 //! - it touches each cell at most once, in canonical order (a [`Effect::Clear`] comes before the members it leaves).
 //!
@@ -16,6 +17,7 @@ use crate::id::{Dot, OriginId, Seq};
 use crate::name::{Bucket, ContentType, Key, Member};
 use crate::version_vector::{ORIGINS_MAX, VersionVector};
 use alloc::vec::Vec;
+use core::mem::{size_of, size_of_val};
 
 /// What one client request did to one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,34 @@ impl Effect {
     }
 }
 
+impl Effect {
+    fn footprint(&self) -> usize {
+        size_of::<Effect>()
+            + match self {
+                Effect::Head { kills, put } => {
+                    let value = match put {
+                        Some(Head::Register(register)) => {
+                            register.value.len() + register.content_type.as_str().len()
+                        }
+                        _ => 0,
+                    };
+                    size_of_val(kills.as_slice()) + value
+                }
+                Effect::Clear { seen } => seen.as_ref().map_or(0, vector_footprint),
+                Effect::Member { member, kills, .. } => size_of_val(kills.as_slice()) + member.as_str().len(),
+                Effect::Reset { seen } => size_of_val(seen.as_slice()),
+                Effect::Increment { .. } => 0,
+            }
+    }
+}
+
+/// A map's entry of an origin and a sequence, with its share of a tree node that may be half empty.
+const VECTOR_ENTRY_BYTES: usize = 32;
+
+fn vector_footprint(vector: &VersionVector) -> usize {
+    vector.len() * VECTOR_ENTRY_BYTES
+}
+
 impl Delta {
     /// All that its author had applied when making it: what a [`Effect::Clear`] without `seen` kills.
     pub fn past(&self) -> VersionVector {
@@ -111,6 +141,16 @@ impl Delta {
     /// How many bytes it takes when it is written by itself.
     pub fn size(&self) -> usize {
         self.to_bytes().len()
+    }
+
+    /// About how many bytes of memory it takes: itself and what it points to. Small deltas take much more memory than
+    /// bytes, at most [`FOOTPRINT_PER_BYTE_MAX`] times as much.
+    pub fn footprint(&self) -> usize {
+        let changes = self.changes.iter().map(|change| {
+            let names = change.bucket.as_str().len() + change.key.as_bytes().len();
+            size_of::<Change>() + names + change.effects.iter().map(Effect::footprint).sum::<usize>()
+        });
+        size_of::<Delta>() + vector_footprint(&self.deps) + changes.sum::<usize>()
     }
 
     /// Whether a dot lies in this delta's past.
@@ -128,6 +168,9 @@ impl Delta {
         }
         if self.generation != 0 {
             return Err(DecodeError::Invalid("delta: no barrier exists yet"));
+        }
+        if self.changes.is_empty() || self.changes.iter().any(|change| change.effects.is_empty()) {
+            return Err(DecodeError::Invalid("delta: it changes nothing"));
         }
         if !self.changes.is_sorted_by(|a, b| (&a.bucket, &a.key) < (&b.bucket, &b.key)) {
             return Err(DecodeError::Invalid("delta: keys ascend"));
@@ -165,10 +208,13 @@ impl Delta {
 
 // -- bytes ---------------------------------------------------------------------------------------------------------
 
-/// Fewest bytes of a delta in a message, an effect and a change.
-pub(crate) const DELTA_BYTES_MIN: usize = 4;
+/// Fewest bytes of an effect, a change, and a delta in a message.
 const EFFECT_BYTES_MIN: usize = 2;
-const CHANGE_BYTES_MIN: usize = 5;
+const CHANGE_BYTES_MIN: usize = 5 + EFFECT_BYTES_MIN;
+pub(crate) const DELTA_BYTES_MIN: usize = 4 + CHANGE_BYTES_MIN;
+
+/// Most bytes of memory for each byte of a delta on the wire: reading a message takes at most so many times its size.
+pub const FOOTPRINT_PER_BYTE_MAX: usize = 32;
 
 /// How a delta's beginning is written: in full, or as what follows the delta before it.
 const FULL: u8 = 0;

@@ -8,7 +8,7 @@ use crate::id::{Dot, OriginId};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-/// Most bytes of deltas parked for one shard. A delta beyond them is turned away and pulled later.
+/// Most bytes of memory that deltas parked for one shard take. A delta beyond them is turned away and pulled later.
 pub const PARKED_BYTES_MAX: usize = 4 << 20;
 
 /// The parked deltas of one shard.
@@ -21,7 +21,7 @@ pub struct Parking {
 impl Parking {
     /// Parks a delta; one that would not fit into `bytes_max` is turned away, and `false` says so.
     pub fn park(&mut self, delta: Arc<Delta>, bytes_max: usize) -> bool {
-        let size = delta.size();
+        let size = delta.footprint();
         if self.deltas.contains_key(&delta.dot) {
             return true;
         }
@@ -54,8 +54,56 @@ impl Parking {
         self.deltas.is_empty()
     }
 
-    /// How many bytes the parked deltas take, as they are written.
+    /// About how many bytes of memory the parked deltas take.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::{Change, Effect};
+    use crate::hlc::Hlc;
+    use crate::name::{Bucket, Key};
+    use crate::version_vector::VersionVector;
+
+    fn delta(origin: u64, seq: u64) -> Arc<Delta> {
+        let change = Change {
+            bucket: Bucket::new("b").unwrap(),
+            key: Key::new(b"k").unwrap(),
+            effects: alloc::vec![Effect::Clear { seen: None }],
+        };
+        Arc::new(Delta {
+            dot: Dot::new(OriginId(origin), seq),
+            generation: 0,
+            deps: VersionVector::default(),
+            hlc: Hlc(0),
+            changes: alloc::vec![change],
+        })
+    }
+
+    #[test]
+    fn what_does_not_fit_is_turned_away_and_what_is_there_stays() {
+        let mut parking = Parking::default();
+        let size = delta(1, 1).footprint();
+        assert!(parking.park(delta(1, 2), 2 * size));
+        assert!(parking.park(delta(1, 3), 2 * size));
+        assert!(!parking.park(delta(1, 4), 2 * size), "it is full");
+        assert!(parking.park(delta(1, 3), 2 * size), "what is there already takes no room");
+        assert_eq!(parking.bytes(), 2 * size);
+        assert_eq!(parking.take(Dot::new(OriginId(1), 2)), Some(delta(1, 2)));
+        assert!(parking.park(delta(1, 4), 2 * size));
+    }
+
+    #[test]
+    fn the_fronts_are_the_first_of_each_origin() {
+        let mut parking = Parking::default();
+        for (origin, seq) in [(u64::MAX, 7), (0, 3), (5, 2), (5, 1), (0, 9)] {
+            parking.park(delta(origin, seq), usize::MAX);
+        }
+        let fronts: alloc::vec::Vec<(u64, u64)> =
+            parking.fronts().map(|delta| (delta.dot.origin.0, delta.dot.seq)).collect();
+        assert_eq!(fronts, [(0, 3), (5, 1), (u64::MAX, 7)]);
     }
 }

@@ -61,10 +61,15 @@ impl Node {
         deltas: Vec<Arc<Delta>>,
         more: bool,
     ) -> Result<(), StorageError> {
+        let before = self.shards[usize::from(shard.0)].replica.vector().clone();
         let complete = self.take_in(now, disk, shard, deltas)?;
-        self.shards[usize::from(shard.0)].pull = None;
-        if more || !complete {
-            self.pull(now, from, shard);
+        let state = &mut self.shards[usize::from(shard.0)];
+        let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
+        match (*state.replica.vector() != before, more, complete) {
+            (true, true, _) => self.pull(now, from, shard),
+            (_, false, true) => state.pull = None,
+            // This peer brings nothing further now: ask another, and not at once.
+            _ => state.pull = Some(Pull { peer: from, again_at_ms }),
         }
         Ok(())
     }

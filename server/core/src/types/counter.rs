@@ -45,18 +45,14 @@ impl Slots {
 
     /// What a reset takes away: all that is there, or what its context has seen of it, but never more than is there.
     pub(crate) fn seen_by(&self, context: Option<&Context>) -> Vec<SlotSeen> {
-        let mut seen = self.seen();
-        let Some(context) = context else { return seen };
-        seen.retain_mut(|slot| {
-            let Ok(place) = context.slots.binary_search_by_key(&slot.id, |seen| seen.id) else {
-                return false;
-            };
-            if context.slots[place].last.seq < slot.last.seq {
-                slot.last = context.slots[place].last;
-            }
-            true
-        });
-        seen
+        let Some(context) = context else { return self.seen() };
+        let seen_of = |(id, slot): &(SlotId, Slot)| {
+            let place = context.slots.binary_search_by_key(id, |seen| seen.id).ok()?;
+            let seen = context.slots[place].last;
+            let last = if seen.seq < slot.last.seq { seen } else { slot.last };
+            (last.seq > slot.base.seq).then_some(SlotSeen { id: *id, last })
+        };
+        self.0.iter().filter_map(seen_of).collect()
     }
 
     fn take(&mut self, seen: &[SlotSeen]) {
