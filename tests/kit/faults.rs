@@ -1,0 +1,57 @@
+//! The deliberate bugs that the schedules must catch: the engine's, and the shell's, which the schedules play.
+
+use meridian_core::planted::{Bug, Planted};
+use std::fmt;
+use std::str::FromStr;
+
+/// One deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// In the engine.
+    Engine(Bug),
+    /// In the shell: outputs are delivered before the batch is synced.
+    SyncSkipped,
+}
+
+/// All of them, with their names on the command line.
+pub const FAULTS: [(&str, Fault); 12] = [
+    ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
+    ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
+    ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
+    ("error-read-as-absence", Fault::Engine(Bug::ErrorReadAsAbsence)),
+    ("delta-dropped", Fault::Engine(Bug::DeltaDropped)),
+    ("range-kill-by-receiver", Fault::Engine(Bug::RangeKillByReceiver)),
+    ("reset-by-receiver", Fault::Engine(Bug::ResetByReceiver)),
+    ("context-trusted", Fault::Engine(Bug::ContextTrusted)),
+    ("duplicate-applied", Fault::Engine(Bug::DuplicateApplied)),
+    ("origin-reused", Fault::Engine(Bug::OriginReused)),
+    ("clock-without-bound", Fault::Engine(Bug::ClockWithoutBound)),
+    ("sync-skipped", Fault::SyncSkipped),
+];
+
+impl Fault {
+    /// What a node's configuration is told.
+    pub fn planted(self) -> Planted {
+        match self {
+            Fault::Engine(bug) => Planted::bug(bug),
+            Fault::SyncSkipped => Planted::default(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = FAULTS.iter().find(|(_, fault)| fault == self).expect("all are listed");
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = || FAULTS.map(|(name, _)| name).join(", ");
+        let found = FAULTS.iter().find(|(name, _)| *name == text);
+        found.map(|(_, fault)| *fault).ok_or_else(|| format!("no such bug; there are {}", known()))
+    }
+}

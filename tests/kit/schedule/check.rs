@@ -1,0 +1,128 @@
+//! The comparison of a node with the model, after every step.
+
+use super::{Seat, World};
+use crate::content::{Content, ContentError};
+use crate::model::{self, Event, Model, Vector};
+use meridian_core::cell::Head;
+use meridian_core::codec::Encode;
+use meridian_core::delta::{Delta, Effect};
+use meridian_core::hlc::Hlc;
+use meridian_core::id::{Dot, ShardId};
+use meridian_core::node::Turn;
+use meridian_core::storage::Space;
+use std::collections::BTreeMap;
+
+impl World {
+    /// A node's content is what the model says for its version vector, and that of every node with an equal one.
+    pub(super) fn check(&mut self, seat: usize) -> Result<(), String> {
+        self.check_clock(seat)?;
+        let vector = self.vector(seat);
+        catch_up(&mut self.seats[seat].model, &vector, &self.events)
+            .map_err(|what| format!("n{}: {what}", seat + 1))?;
+        let (content, bytes) = match Content::of_node(&self.seats[seat].node, &self.seats[seat].disk) {
+            Ok(read) => read,
+            Err(ContentError::Damaged(_)) if self.seats[seat].rotten => {
+                self.seats[seat].bytes = None;
+                return Ok(());
+            }
+            Err(ContentError::Damaged(error)) => return Err(format!("n{}: {error}", seat + 1)),
+            Err(ContentError::Misplaced(error)) => return Err(format!("n{}: a row: {error}", seat + 1)),
+        };
+        let expected = Content::of_model(&self.seats[seat].model);
+        if content != expected {
+            return Err(format!("n{} holds\n{content:#?}\nand the model says\n{expected:#?}", seat + 1));
+        }
+        let twin = self.seats.iter().enumerate().find(|(other, twin)| {
+            *other != seat
+                && twin.bytes.as_ref().is_some_and(|other| *other != bytes)
+                && twin.model.vector == vector
+        });
+        if let Some((twin, _)) = twin {
+            return Err(format!("n{} and n{}: equal version vectors, different content", seat + 1, twin + 1));
+        }
+        self.seats[seat].bytes = Some(bytes);
+        Ok(())
+    }
+
+    /// What a node's engine says it has applied.
+    pub(super) fn vector(&self, seat: usize) -> Vector {
+        let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
+        replica.vector().iter().map(|dot| (dot.origin, dot.seq)).collect()
+    }
+
+    /// The engine chooses the stamps of registers: the model learns each from its author's log, and every other replica
+    /// must log the same.
+    pub(super) fn learn_stamps(&mut self, turn: &Turn) -> Result<(), String> {
+        let logged = turn.batch.iter().filter(|(space, ..)| *space == Space::Log);
+        for (_, _, value) in logged {
+            let body = value
+                .and_then(|value| value.split_last_chunk::<4>())
+                .ok_or("a log row without a checksum")?
+                .0;
+            let delta =
+                Delta::from_bytes(body).map_err(|error| format!("a log row is unreadable: {error}"))?;
+            let effects = delta.changes.iter().flat_map(|change| &change.effects);
+            let stamps = effects.filter_map(|effect| match effect {
+                Effect::Head { put: Some(Head::Register(register)), .. } => Some(register.hlc),
+                _ => None,
+            });
+            for stamp in stamps {
+                let event = self.events.get_mut(&delta.dot).ok_or("a delta was logged that nobody made")?;
+                let Some(Head::Register(register)) = &mut event.head_put else {
+                    return Err(format!("{:?} puts a register, and the model does not", delta.dot));
+                };
+                if register.hlc != Hlc(0) && register.hlc != stamp {
+                    return Err(format!("{:?} has two stamps", delta.dot));
+                }
+                register.hlc = stamp;
+            }
+        }
+        Ok(())
+    }
+
+    /// A put exceeds every stamp that its author saw in the same cell, whatever the clocks did.
+    pub(super) fn check_stamp(&self, seat: usize, event: &Event) -> Result<(), String> {
+        let Seat { model, .. } = &self.seats[seat];
+        let Some(Head::Register(put)) = &event.head_put else { return Ok(()) };
+        let seen = model.entry(&event.key).head.into_values().filter_map(|head| match head {
+            Head::Register(register) => Some(register.hlc),
+            _ => None,
+        });
+        match seen.max() {
+            Some(seen) if seen >= put.hlc => {
+                Err(format!("{:?} at {:?} does not beat {seen:?}", event.dot, put.hlc))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Brings a model to the version vector that an engine has reached. The engine chooses what it applies, and when; the
+/// way there must be without gaps, and no event may come before one that its author had applied.
+fn catch_up(model: &mut Model, target: &Vector, events: &BTreeMap<Dot, Event>) -> Result<(), String> {
+    if !model::includes(target, &model.vector) {
+        return Err(format!("its version vector went back, from {:?} to {target:?}", model.vector));
+    }
+    loop {
+        let before = model.vector.clone();
+        for (origin, last) in target {
+            while model::at(&model.vector, *origin) < *last {
+                let next = Dot::new(*origin, model::at(&model.vector, *origin) + 1);
+                let event =
+                    events.get(&next).ok_or_else(|| format!("it counts {next:?}, which nobody made"))?;
+                if !model::includes(&model.vector, &event.past) {
+                    break;
+                }
+                model.apply(event);
+            }
+        }
+        if model.vector == *target {
+            return Ok(());
+        }
+        if model.vector == before {
+            return Err(format!(
+                "it applied something before what that depends on: {target:?}, not {before:?}"
+            ));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The end of a schedule: faults off, all heals, and everybody must come to the same.
+
+use super::World;
+use crate::model::{self, Model};
+use meridian_core::node::Input;
+use meridian_core::storage::MemStorage;
+
+/// Rounds of meeting each other that suffice by far.
+const ROUNDS_MAX: usize = 30;
+
+impl World {
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        (self.mix.loss, self.mix.doubling) = (0, 0);
+        for seat in 0..self.seats.len() {
+            if self.seats[seat].rotten {
+                self.replace_disk(seat, MemStorage::default())?;
+            }
+        }
+        self.converge()?;
+        let vector = self.vector(0);
+        let missing =
+            self.events.keys().find(|dot| !model::covers(&vector, **dot) && !self.lost.contains(*dot));
+        if let Some(dot) = missing {
+            return Err(format!("{dot:?} is lost, and no disk that held it was"));
+        }
+        let applied = self.events.values().filter(|event| model::covers(&vector, event.dot));
+        let expected = Model::of(applied);
+        let (expected, found) = (without_traces(&expected), without_traces(&self.seats[0].model));
+        match found == expected {
+            true => Ok(()),
+            false => Err(format!("all agree on\n{found:#?}\nand the set of all events says\n{expected:#?}")),
+        }
+    }
+
+    fn converge(&mut self) -> Result<(), String> {
+        for _ in 0..ROUNDS_MAX {
+            for seat in 0..self.seats.len() {
+                self.now_ms += self.config.pull_retry_ms;
+                self.connect(seat)?;
+                self.turn(seat, Input::Tick)?;
+                self.drain()?;
+            }
+            let first = self.vector(0);
+            if (1..self.seats.len()).all(|seat| self.vector(seat) == first) {
+                return Ok(());
+            }
+        }
+        let vectors: Vec<_> = (0..self.seats.len()).map(|seat| self.vector(seat)).collect();
+        Err(format!("stalled after {ROUNDS_MAX} rounds: {vectors:?}"))
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        for _ in 0..10_000 {
+            for seat in 0..self.seats.len() {
+                self.sync(seat);
+            }
+            if self.flying.is_empty() {
+                return Ok(());
+            }
+            self.deliver()?;
+        }
+        Err("the network does not fall silent".into())
+    }
+}
+
+/// A model without its empty entries.
+fn without_traces(model: &Model) -> Model {
+    let mut model = model.clone();
+    model.keys.retain(|_, entry| *entry != model::Entry::default());
+    model
+}

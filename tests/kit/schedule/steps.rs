@@ -1,0 +1,309 @@
+//! What happens in a schedule: one random step at a time.
+
+use super::World;
+use crate::model::Event;
+use meridian_core::cell::Type;
+use meridian_core::codec::Encode;
+use meridian_core::context::Context;
+use meridian_core::id::RequestId;
+use meridian_core::message::Message;
+use meridian_core::name::{ContentType, Key, Member};
+use meridian_core::node::{Input, Operation, Reply, Request};
+use meridian_core::replica::write::{Write, WriteRequest};
+use meridian_core::storage::{MemStorage, Space};
+use meridian_core::types::Refusal;
+use meridian_core::types::counter::CounterOp;
+use meridian_core::types::set::SetOp;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+impl World {
+    pub(super) fn random_step(&mut self) -> Result<(), String> {
+        let seat = self.rng.random_range(0..self.seats.len());
+        let mix = &self.mix;
+        let weights = [
+            mix.write,
+            mix.deliver,
+            mix.reconnect,
+            mix.tick,
+            mix.sync,
+            mix.crash,
+            mix.rollback,
+            mix.rot,
+            4,
+            2,
+            1,
+        ];
+        let mut left = self.rng.random_range(0..weights.iter().sum());
+        let chosen = weights.iter().position(|weight| match left.checked_sub(*weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        self.now_ms += self.rng.random_range(0..100);
+        match chosen.expect("less than the sum") {
+            0 => self.write(seat),
+            1 => self.deliver(),
+            2 => self.connect(seat),
+            3 => self.turn(seat, Input::Tick).map(drop),
+            4 => {
+                self.sync(seat);
+                Ok(())
+            }
+            5 => self.crash(seat),
+            6 => self.roll_back(seat),
+            7 => {
+                self.rot(seat);
+                Ok(())
+            }
+            8 => self.read(seat),
+            9 => {
+                self.take_image(seat);
+                Ok(())
+            }
+            _ => {
+                self.seats[seat].offset_ms =
+                    *[-3_600_000, -2_500, 0, 1_500, 3_600_000].choose(&mut self.rng).expect("some");
+                Ok(())
+            }
+        }
+    }
+
+    // -- clients ---------------------------------------------------------------------------------------------------
+
+    /// A client writes to a node; the model says what must come of it.
+    fn write(&mut self, seat: usize) -> Result<(), String> {
+        let (key, home) = self.keys.choose(&mut self.rng).expect("some").clone();
+        let write = self.random_write(home);
+        let named = self.random_type();
+        let context = self.random_context(&key);
+        let origin = self.seats[seat].node.origin();
+        let quarantined = self.is_quarantined(seat);
+        let expected = match quarantined {
+            true => Err(Refusal::Quarantined),
+            false => self.seats[seat].model.mint(origin, &key, &write, named, context.as_ref()),
+        };
+        let id = RequestId(self.values);
+        self.values += 1;
+        let event = expected.as_ref().ok().and_then(|(event, _)| event.clone());
+        self.trace(|| {
+            format!("n{}: {key:?} {write:?} as {named:?}, context {context:?} -> {event:?}", seat + 1)
+        });
+        if let Some(event) = &event {
+            self.requests.insert(id, event.dot);
+            self.events.insert(event.dot, event.clone());
+            self.tally.events += 1;
+        }
+        self.tally.contexts += u64::from(context.is_some());
+        self.tally.refusals += u64::from(expected.is_err());
+        let rotten = self.seats[seat].rotten;
+        let before = self.seats[seat].model.clone();
+        let operation = Operation::Write(WriteRequest { write, named, context });
+        let request = Request { bucket: self.bucket.clone(), key: key.clone(), operation };
+        let reply = self.turn(seat, Input::Request { id, request })?.ok_or("a request was not answered")?;
+        if let Some(event) = event {
+            self.check_minted(seat, &event, &before)?;
+        }
+        match (reply, expected) {
+            (Reply::Written { written, context }, Ok((_, expected))) if written == expected => {
+                self.check_context(seat, &key, &context)?;
+                self.contexts.push((key, context));
+                Ok(())
+            }
+            (Reply::Refused(refusal), Err(expected)) if refusal == expected => Ok(()),
+            (Reply::Refused(Refusal::Quarantined), _) if rotten => Ok(()),
+            (reply, expected) => Err(format!("n{} answered {reply:?}, and the model {expected:?}", seat + 1)),
+        }
+    }
+
+    /// What the engine minted is what the model did. (A replica that found a damaged row has minted nothing.)
+    fn check_minted(
+        &mut self,
+        seat: usize,
+        event: &Event,
+        before: &crate::model::Model,
+    ) -> Result<(), String> {
+        if self.vector(seat) == before.vector {
+            self.events.remove(&event.dot);
+            return match self.is_quarantined(seat) {
+                true => Ok(()),
+                false => Err(format!("n{} minted nothing, and the model {event:?}", seat + 1)),
+            };
+        }
+        let after = std::mem::replace(&mut self.seats[seat].model, before.clone());
+        let stamped = self.events[&event.dot].clone();
+        let checked = self.check_stamp(seat, &stamped);
+        self.seats[seat].model = after;
+        checked
+    }
+
+    /// A client reads from a node, as the model does.
+    fn read(&mut self, seat: usize) -> Result<(), String> {
+        let (key, _) = self.keys.choose(&mut self.rng).expect("some").clone();
+        let named = self.random_type();
+        let expected = self.seats[seat].model.read(&key, named);
+        let quarantined = self.is_quarantined(seat);
+        let request =
+            Request { bucket: self.bucket.clone(), key: key.clone(), operation: Operation::Read { named } };
+        let id = RequestId(u64::MAX);
+        let reply = self.turn(seat, Input::Request { id, request })?.ok_or("a request was not answered")?;
+        match (reply, expected) {
+            (Reply::Refused(Refusal::Quarantined), _) if quarantined || self.seats[seat].rotten => Ok(()),
+            (Reply::Read(found), Ok(value)) if found.value == value && !quarantined => {
+                self.check_context(seat, &key, &found.context)?;
+                self.contexts.push((key, found.context));
+                Ok(())
+            }
+            (Reply::Refused(refusal), Err(expected)) if refusal == expected => Ok(()),
+            (reply, expected) => Err(format!("n{} reads {reply:?}, and the model {expected:?}", seat + 1)),
+        }
+    }
+
+    /// A context names what was seen of the key, and nothing else.
+    fn check_context(&self, seat: usize, key: &Key, context: &Context) -> Result<(), String> {
+        let vector = context.vector.iter().map(|dot| (dot.origin, dot.seq)).collect();
+        let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
+        let expected = self.seats[seat].model.seen(key);
+        match (vector, slots) == expected {
+            true => Ok(()),
+            false => Err(format!("n{}: the context {context:?} is not {expected:?}", seat + 1)),
+        }
+    }
+
+    fn is_quarantined(&self, seat: usize) -> bool {
+        self.seats[seat]
+            .node
+            .replica(meridian_core::id::ShardId(0))
+            .is_some_and(|replica| replica.is_quarantined())
+    }
+
+    fn random_write(&mut self, home: Option<Type>) -> Write {
+        if self.one_in(12) {
+            return Write::Delete;
+        }
+        let stray = self.one_in(20);
+        match home.filter(|_| !stray).unwrap_or_else(|| self.any_type()) {
+            Type::Register => {
+                self.values += 1;
+                let content_type = ContentType::new("text/plain").expect("a content type");
+                Write::Put { content_type, value: format!("v{}", self.values).into_bytes() }
+            }
+            Type::Counter => {
+                Write::Counter((0..self.rng.random_range(1..=3)).map(|_| self.random_counter_op()).collect())
+            }
+            Type::Set => {
+                Write::Set((0..self.rng.random_range(1..=3)).map(|_| self.random_set_op()).collect())
+            }
+        }
+    }
+
+    fn any_type(&mut self) -> Type {
+        *[Type::Register, Type::Counter, Type::Set].choose(&mut self.rng).expect("some")
+    }
+
+    fn random_counter_op(&mut self) -> CounterOp {
+        match self.rng.random_range(0..10) {
+            0..=1 => CounterOp::Reset,
+            2 => CounterOp::Increment(*[i64::MAX, i64::MIN, 0].choose(&mut self.rng).expect("some")),
+            _ => CounterOp::Increment(self.rng.random_range(-5..20)),
+        }
+    }
+
+    fn random_set_op(&mut self) -> SetOp {
+        match self.rng.random_range(0..8) {
+            0 => SetOp::Clear,
+            1..=2 => SetOp::Remove(self.random_members()),
+            _ => SetOp::Add(self.random_members()),
+        }
+    }
+
+    fn random_members(&mut self) -> Vec<Member> {
+        let count = self.rng.random_range(1..=self.members.len());
+        (0..count).map(|_| self.members.choose(&mut self.rng).expect("some").clone()).collect()
+    }
+
+    fn random_type(&mut self) -> Option<Type> {
+        let named = self.one_in(self.mix.named);
+        named.then(|| self.any_type())
+    }
+
+    /// A context that some client got for this key, on whatever node and however long ago.
+    fn random_context(&mut self, key: &Key) -> Option<Context> {
+        if !self.one_in(self.mix.context) {
+            return None;
+        }
+        let of_key: Vec<&Context> = self.contexts.iter().filter(|(k, _)| k == key).map(|(_, c)| c).collect();
+        let context = *of_key.choose(&mut self.rng)?;
+        Some(Context::from_bytes(&context.to_bytes()).expect("a context comes back"))
+    }
+
+    // -- network and disks ---------------------------------------------------------------------------------------------
+
+    /// Some message arrives: any of those on their way, perhaps not for the last time.
+    pub(super) fn deliver(&mut self) -> Result<(), String> {
+        if self.flying.is_empty() {
+            return Ok(());
+        }
+        let chosen = self.rng.random_range(0..self.flying.len());
+        let twice = self.one_in(self.mix.doubling);
+        let flight = self.flying.swap_remove(chosen);
+        let message = Message::from_bytes(&flight.bytes)
+            .map_err(|error| format!("a message is unreadable: {error}"))?;
+        self.read_damaged(&flight.bytes);
+        let (from, to) = (flight.from, flight.to);
+        if twice {
+            self.flying.push(flight);
+        }
+        self.trace(|| format!("n{}: from {from:?} {message:?}", to + 1));
+        self.tally.messages += 1;
+        self.turn(to, Input::Message { from, message }).map(drop)
+    }
+
+    /// Bytes that nobody sent are refused, or read as some message; they never panic. (They are not delivered: what
+    /// reaches a node came from a member, unharmed.)
+    fn read_damaged(&mut self, bytes: &[u8]) {
+        let mut damaged = bytes.to_vec();
+        let bit = self.rng.random_range(0..damaged.len() * 8);
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        damaged.truncate(self.rng.random_range(0..=bytes.len()).max(bit / 8));
+        if let Ok(message) = Message::from_bytes(&damaged) {
+            assert_eq!(
+                Message::from_bytes(&message.to_bytes()),
+                Ok(message),
+                "what is accepted can be passed on"
+            );
+        }
+    }
+
+    /// A disk is wiped, or an old image of it is put back.
+    fn roll_back(&mut self, seat: usize) -> Result<(), String> {
+        let wipe = self.one_in(2);
+        self.trace(|| format!("n{}: its disk is {}", seat + 1, if wipe { "wiped" } else { "put back" }));
+        let image = self.seats[seat].image.clone().filter(|_| !wipe).unwrap_or_default();
+        self.replace_disk(seat, image)
+    }
+
+    /// Somebody keeps a copy of a healthy disk.
+    fn take_image(&mut self, seat: usize) {
+        let seat = &mut self.seats[seat];
+        if !seat.rotten {
+            seat.image = Some(seat.disk.clone());
+        }
+    }
+
+    /// A bit flips in some row of a disk.
+    fn rot(&mut self, seat: usize) {
+        let space = *Space::ALL.choose(&mut self.rng).expect("some");
+        let disk: &mut MemStorage = &mut self.seats[seat].disk;
+        let rows: Vec<(Vec<u8>, usize)> =
+            disk.rows(space).map(|(key, value)| (key.to_vec(), value.len())).collect();
+        if let Some((key, len)) = rows.choose(&mut self.rng) {
+            let bit = self.rng.random_range(0..len * 8);
+            disk.damage(space, key, |value| value[bit / 8] ^= 1 << (bit % 8));
+            self.seats[seat].rotten = true;
+            self.trace(|| format!("n{}: bit {bit} of {space:?} {} flips", seat + 1, key.escape_ascii()));
+        }
+    }
+}
