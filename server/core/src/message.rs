@@ -124,3 +124,213 @@ fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Arc<Delta>>, DecodeError>
     }
     Ok(deltas)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Head, Mark, Register, SlotId, SlotSeen};
+    use crate::delta::{Change, Effect, FOOTPRINT_PER_BYTE_MAX};
+    use crate::hlc::Hlc;
+    use crate::id::{Dot, OriginId, Seq};
+    use crate::name::{Bucket, ContentType, Key, Member};
+    use proptest::collection::{btree_map, btree_set, vec};
+    use proptest::prelude::*;
+
+    const AUTHOR: OriginId = OriginId(0xa);
+
+    /// What the author's deltas may know of others: a vector that only grows.
+    fn growing_deps() -> impl Strategy<Value = Vec<VersionVector>> {
+        let growth = btree_map(prop_oneof![Just(1u64), Just(2), Just(u64::MAX)], 1..200u64, 0..3);
+        vec(growth, 1..6).prop_map(|steps| {
+            let mut deps = VersionVector::default();
+            let grown = steps.into_iter().map(|step| {
+                for (origin, by) in step {
+                    let dot = Dot::new(OriginId(origin), deps.at(OriginId(origin)) + by);
+                    deps.raise(dot);
+                }
+                deps.clone()
+            });
+            grown.collect()
+        })
+    }
+
+    /// Effects that lie in a past, each cell once, in order.
+    fn effects(past: VersionVector, seq: Seq) -> impl Strategy<Value = Vec<Effect>> {
+        let known: Vec<Dot> = past.iter().collect();
+        let kills = move || {
+            let known = known.clone();
+            vec(any::<bool>(), known.len()).prop_map(move |chosen| {
+                known
+                    .iter()
+                    .zip(chosen)
+                    .filter(|(_, chosen)| *chosen)
+                    .map(|(dot, _)| *dot)
+                    .collect::<Vec<_>>()
+            })
+        };
+        let head = (any::<u64>(), vec(any::<u8>(), 0..200)).prop_map(|(hlc, value)| {
+            let content_type = ContentType::new("image/png").unwrap();
+            Head::Register(Register { hlc: Hlc(hlc), content_type, value })
+        });
+        let head = prop_oneof![Just(None), Just(Some(Head::Set)), head.prop_map(Some)];
+        let members = (btree_set("[a-z]{1,6}", 0..4), any::<bool>(), kills());
+        let reset = kills().prop_map(|dots| {
+            let seen = |dot: Dot| SlotSeen {
+                id: SlotId { origin: dot.origin, birth: 1 },
+                last: Mark { seq: dot.seq, total: -7 },
+            };
+            dots.into_iter().map(seen).collect::<Vec<_>>()
+        });
+        (kills(), head, any::<bool>(), members, reset, any::<i64>()).prop_map(
+            move |(kills, put, clears, (names, put_members, member_kills), seen, amount)| {
+                let mut effects = alloc::vec![Effect::Head { kills, put }];
+                effects.extend(clears.then_some(Effect::Clear { seen: None }));
+                effects.extend(names.iter().map(|name| Effect::Member {
+                    member: Member::new(name).unwrap(),
+                    kills: member_kills.clone(),
+                    put: put_members,
+                }));
+                effects.push(Effect::Reset { seen });
+                let amount = amount.into();
+                effects.push(Effect::Increment { birth: seq, previous: 0, total: amount, amount });
+                effects
+            },
+        )
+    }
+
+    /// Deltas of one author, one after the other.
+    fn deltas() -> impl Strategy<Value = Vec<Arc<Delta>>> {
+        (growing_deps(), 1..u64::MAX / 2, any::<u64>()).prop_flat_map(|(deps, first, hlc)| {
+            let delta = move |(place, deps): (usize, VersionVector)| {
+                let dot = Dot::new(AUTHOR, first + place as u64);
+                let mut past = deps.clone();
+                if dot.seq > 1 {
+                    past.raise(Dot::new(AUTHOR, dot.seq - 1));
+                }
+                effects(past, dot.seq).prop_map(move |effects| {
+                    let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k\0").unwrap());
+                    let changes = alloc::vec![Change { bucket, key, effects }];
+                    let hlc = Hlc(hlc.wrapping_add(place as u64));
+                    Arc::new(Delta { dot, generation: 0, deps: deps.clone(), hlc, changes })
+                })
+            };
+            deps.into_iter().enumerate().map(delta).collect::<Vec<_>>()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back(deltas in deltas(), shard: u16, more: bool) {
+            let shard = ShardId(shard);
+            let have = deltas[0].deps.clone();
+            let messages = [
+                Message::Fresh { shard, deltas: deltas.clone() },
+                Message::Pull { shard, have },
+                Message::Missing { shard, deltas: deltas.clone(), more },
+            ];
+            for message in messages {
+                prop_assert_eq!(message.shard(), shard);
+                prop_assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message));
+            }
+            for delta in &deltas {
+                prop_assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta.as_ref().clone()));
+            }
+        }
+
+        #[test]
+        fn a_delta_that_follows_is_shorter_than_by_itself(deltas in deltas()) {
+            let together = Message::Fresh { shard: ShardId(0), deltas: deltas.clone() }.to_bytes().len();
+            let apart: usize = deltas.iter().map(|delta| delta.size()).sum();
+            prop_assert!(together <= apart + 3, "{together} bytes together, {apart} apart");
+        }
+
+        #[test]
+        fn damaged_messages_never_panic_and_take_little_memory(
+            deltas in deltas(),
+            damage in vec((any::<usize>(), any::<u8>()), 0..3),
+            cut: usize,
+        ) {
+            let mut bytes = Message::Missing { shard: ShardId(1), deltas, more: false }.to_bytes();
+            for (place, with) in damage {
+                let place = place % bytes.len();
+                bytes[place] = with;
+            }
+            bytes.truncate(cut % (bytes.len() * 4));
+            check_footprint(&bytes)?;
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), tag in 1..4u8) {
+            let mut bytes = bytes;
+            if let Some(first) = bytes.first_mut() {
+                *first = tag;
+            }
+            check_footprint(&bytes)?;
+        }
+    }
+
+    fn check_footprint(bytes: &[u8]) -> Result<(), TestCaseError> {
+        if let Ok(Message::Fresh { deltas, .. } | Message::Missing { deltas, .. }) =
+            Message::from_bytes(bytes)
+        {
+            let memory: usize = deltas.iter().map(|delta| delta.footprint()).sum();
+            prop_assert!(memory <= bytes.len() * FOOTPRINT_PER_BYTE_MAX + 512, "{memory} of {}", bytes.len());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_densest_message_takes_no_more_memory_than_stated() {
+        let delta = |seq| {
+            let change = Change {
+                bucket: Bucket::new("b").unwrap(),
+                key: Key::new(b"k").unwrap(),
+                effects: alloc::vec![Effect::Clear { seen: None }],
+            };
+            let dot = Dot::new(AUTHOR, seq);
+            let changes = alloc::vec![change];
+            Arc::new(Delta { dot, generation: 0, deps: VersionVector::default(), hlc: Hlc(0), changes })
+        };
+        let deltas = (1..=10_000).map(delta).collect();
+        let bytes = Message::Fresh { shard: ShardId(0), deltas }.to_bytes();
+        check_footprint(&bytes).unwrap();
+    }
+
+    #[test]
+    fn deltas_that_break_a_rule_are_refused() {
+        let sound = |effects: Vec<Effect>| {
+            let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k").unwrap());
+            Delta {
+                dot: Dot::new(AUTHOR, 5),
+                generation: 0,
+                deps: [Dot::new(OriginId(1), 3)].into_iter().collect(),
+                hlc: Hlc(1),
+                changes: alloc::vec![Change { bucket, key, effects }],
+            }
+        };
+        let kill = |dot| Effect::Head { kills: alloc::vec![dot], put: None };
+        let refused = |delta: Delta| Delta::from_bytes(&delta.to_bytes()).is_err();
+        assert!(!refused(sound(alloc::vec![kill(Dot::new(OriginId(1), 3))])));
+        assert!(!refused(sound(alloc::vec![kill(Dot::new(AUTHOR, 4))])));
+        assert!(refused(sound(alloc::vec![kill(Dot::new(OriginId(1), 4))])), "kills what it has not seen");
+        assert!(refused(sound(alloc::vec![kill(Dot::new(AUTHOR, 5))])), "kills itself");
+        assert!(
+            refused(sound(alloc::vec![kill(Dot::new(OriginId(2), 1))])),
+            "kills of an origin it does not know"
+        );
+        assert!(refused(sound(alloc::vec![])), "changes nothing");
+        let clear = Effect::Clear { seen: None };
+        assert!(refused(sound(alloc::vec![clear.clone(), clear.clone()])), "a cell twice");
+        assert!(refused(sound(alloc::vec![clear.clone(), kill(Dot::new(AUTHOR, 4))])), "out of order");
+        let beyond = [Dot::new(OriginId(1), 9)].into_iter().collect();
+        assert!(
+            refused(sound(alloc::vec![Effect::Clear { seen: Some(beyond) }])),
+            "clears what it has not seen"
+        );
+        let late = Effect::Increment { birth: 3, previous: 5, total: 2, amount: 1 };
+        assert!(refused(sound(alloc::vec![late])), "follows itself");
+        let mut own_deps = sound(alloc::vec![clear]);
+        own_deps.deps = [Dot::new(AUTHOR, 4)].into_iter().collect();
+        assert!(refused(own_deps), "its deps name its own origin");
+    }
+}
