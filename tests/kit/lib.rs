@@ -3,8 +3,10 @@
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
+//! - [`storage_suite`]: what every storage must do;
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
+pub mod storage_suite;
 pub mod model;
 pub mod content;
 pub mod faults;
