@@ -119,11 +119,13 @@ impl Model {
         self.keys.get(key).cloned().unwrap_or_default()
     }
 
-    /// What a client that reads this key has seen: the vector, and of each origin the last increment that is alive.
-    pub fn seen(&self, key: &Key) -> (Vector, Vector) {
+    /// What a client that is told of this key has seen: the vector, and of a counter's origins each last increment that
+    /// is alive.
+    pub fn seen(&self, key: &Key, counts: bool) -> (Vector, Vector) {
         let entry = self.entry(key);
         let alive_last = |(origin, (_, last)): (&OriginId, &(Seq, Seq))| {
-            entry.increments.contains_key(&Dot::new(*origin, *last)).then_some((*origin, *last))
+            let alive = entry.increments.contains_key(&Dot::new(*origin, *last));
+            (counts && alive).then_some((*origin, *last))
         };
         (self.vector.clone(), entry.reach.iter().filter_map(alive_last).collect())
     }

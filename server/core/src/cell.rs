@@ -155,7 +155,7 @@ pub struct Slot {
 impl Slot {
     /// What the slot adds to the counter.
     pub fn value(self) -> i128 {
-        self.last.total - self.base.total
+        self.last.total.saturating_sub(self.base.total)
     }
 
     /// The slot as digests see it: its last increment and its value. How it came to the value is no content.
@@ -165,7 +165,7 @@ impl Slot {
 
     /// Whether all of it was reset. Such a slot is a marker: it is no content, and goes once all members know.
     pub fn is_spent(self) -> bool {
-        self.base.seq == self.last.seq
+        self.base.seq >= self.last.seq
     }
 }
 
@@ -192,8 +192,8 @@ impl Encode for Mark {
     }
 }
 
-/// The widest total: 2⁶⁴ increments of an i64 each.
-const TOTAL_MAX: i128 = 1 << 126;
+/// The widest total: 2⁵⁷ increments of an i64 each. Sums of such totals, and differences, do not leave i128.
+const TOTAL_MAX: i128 = 1 << 120;
 
 /// Reads a total or an amount, and refuses one that no sequence of increments could have made.
 pub(crate) fn total(input: &mut Reader<'_>) -> Result<i128, DecodeError> {
@@ -210,11 +210,7 @@ impl Encode for Slot {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let slot = Slot { base: Mark::decode(input)?, last: Mark::decode(input)? };
-        match slot.base.seq <= slot.last.seq {
-            true => Ok(slot),
-            false => Err(DecodeError::Invalid("slot: reset beyond its last increment")),
-        }
+        Ok(Slot { base: Mark::decode(input)?, last: Mark::decode(input)? })
     }
 }
 

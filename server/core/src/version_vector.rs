@@ -10,7 +10,7 @@ use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
 use crate::id::{Dot, OriginId, Seq};
 use alloc::vec::Vec;
 use core::fmt;
-use crdts::{CmRDT, CvRDT, VClock};
+use crdts::{CmRDT, VClock};
 
 /// Most origins in one vector. When full, a replica takes no delta of a further origin: not its own (the client is
 /// told), not a peer's (which waits at the peer).
@@ -67,12 +67,6 @@ impl VersionVector {
     /// Covers `origin` up to `seq`, gap or no gap. For reading a vector back, and for the planted bug that does so.
     pub(crate) fn raise(&mut self, dot: Dot) {
         self.live.apply(dot.into());
-    }
-
-    /// Covers all that either covers.
-    pub fn join(&mut self, other: &VersionVector) {
-        self.sealed = self.sealed.max(other.sealed);
-        self.live.merge(other.live.clone());
     }
 
     /// Covers only what both cover.
@@ -165,14 +159,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn join_is_the_least_upper_bound(a in vector(), b in vector()) {
-            let mut joined = a.clone();
-            joined.join(&b);
-            prop_assert!(joined.includes(&a) && joined.includes(&b));
-            prop_assert!(joined.iter().all(|dot| a.covers(dot) || b.covers(dot)));
-        }
-
         #[test]
         fn meet_is_the_greatest_lower_bound(a in vector(), b in vector()) {
             let mut met = a.clone();

@@ -9,11 +9,11 @@ use meridian_core::id::RequestId;
 use meridian_core::message::Message;
 use meridian_core::name::{ContentType, Key, Member};
 use meridian_core::node::{Input, Operation, Reply, Request};
-use meridian_core::replica::write::{Write, WriteRequest};
+use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::storage::{MemStorage, Space};
-use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
+use meridian_core::types::{Refusal, Value};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
@@ -108,7 +108,7 @@ impl World {
         }
         match (reply, expected) {
             (Reply::Written { written, context }, Ok((_, expected))) if written == expected => {
-                self.check_context(seat, &key, &context)?;
+                self.check_context(seat, &key, matches!(written, Written::Counter(_)), &context)?;
                 self.contexts.push((key, context));
                 Ok(())
             }
@@ -152,7 +152,7 @@ impl World {
         match (reply, expected) {
             (Reply::Refused(Refusal::Quarantined), _) if quarantined || self.seats[seat].rotten => Ok(()),
             (Reply::Read(found), Ok(value)) if found.value == value && !quarantined => {
-                self.check_context(seat, &key, &found.context)?;
+                self.check_context(seat, &key, matches!(found.value, Some(Value::Counter(_))), &found.context)?;
                 self.contexts.push((key, found.context));
                 Ok(())
             }
@@ -162,10 +162,10 @@ impl World {
     }
 
     /// A context names what was seen of the key, and nothing else.
-    fn check_context(&self, seat: usize, key: &Key, context: &Context) -> Result<(), String> {
+    fn check_context(&self, seat: usize, key: &Key, counts: bool, context: &Context) -> Result<(), String> {
         let vector = context.vector.iter().map(|dot| (dot.origin, dot.seq)).collect();
         let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
-        let expected = self.seats[seat].model.seen(key);
+        let expected = self.seats[seat].model.seen(key, counts);
         match (vector, slots) == expected {
             true => Ok(()),
             false => Err(format!("n{}: the context {context:?} is not {expected:?}", seat + 1)),

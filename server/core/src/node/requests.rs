@@ -106,7 +106,7 @@ impl Node {
             self.apply(disk, &delta, place.shard)?;
             self.tell_peers(place.shard, Arc::new(delta));
         }
-        let context = self.with_view(disk, place, read::context)?;
+        let context = self.with_view(disk, place, |view| read::context_after(view, written))?;
         Ok(Reply::Written { written, context })
     }
 

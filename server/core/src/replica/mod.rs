@@ -12,8 +12,8 @@
 //! - A delta is applied when it is the next of its origin and all its author had seen was applied ([`Replica::gate`]).
 
 mod apply;
-pub mod read;
 pub mod write;
+pub mod read;
 
 pub use apply::Draft;
 

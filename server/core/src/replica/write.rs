@@ -1,7 +1,7 @@
 //! Writing a key: from a client's operation, and what its replica has there, to a delta. Nothing is changed here.
 
 use super::Replica;
-use crate::cell::{Cell, Head, Register, Type};
+use crate::cell::{Cell, Head, Register, Type, VALUE_BYTES_MAX};
 use crate::context::Context;
 use crate::delta::{Change, Delta, Effect};
 use crate::hlc::{Clock, Hlc};
@@ -21,7 +21,7 @@ pub enum Write {
     Put {
         /// What the bytes are.
         content_type: ContentType,
-        /// The bytes, up to the limit that the edge checks.
+            /// The bytes; at most [`VALUE_BYTES_MAX`].
         value: Vec<u8>,
     },
     /// Takes the key away, whatever it is.
@@ -135,6 +135,7 @@ impl Existing<'_> {
             }
         }
         Ok(match write {
+            Write::Put { value, .. } if value.len() > VALUE_BYTES_MAX => return Err(Refusal::ValueTooLarge.into()),
             Write::Put { content_type, value } => {
                 let hlc = hlc.above(register::highest(&self.head));
                 let register = Register { hlc, content_type: content_type.clone(), value: value.clone() };
@@ -165,10 +166,11 @@ impl Existing<'_> {
         if !kills.is_empty() {
             effects.push(Effect::Head { kills, put: None });
         }
-        if takes(Type::Set) && rows::has_member(self.view.disk, self.view.place)? {
+        let parts = rows::parts(self.view.disk, self.view.place)?;
+        if takes(Type::Set) && parts.members {
             effects.push(set::clear(self.view.vector, self.context, planted));
         }
-        if takes(Type::Counter) {
+        if takes(Type::Counter) && parts.slots {
             let seen = Slots::read(self.view)?.seen_by(self.context);
             effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
         }

@@ -99,14 +99,30 @@ pub(crate) fn put_member(
     put_cell(batch, origins, Space::Cell, place.member(member), cell);
 }
 
-/// Whether a set has any member.
-pub(crate) fn has_member(disk: &dyn Read, place: Place<'_>) -> Result<bool, StorageError> {
-    let mut any = false;
-    disk.scan(Space::Cell, &place.members(), &[], &mut |_, _| {
-        any = true;
+/// What a key has beside its head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Slots that are not spent.
+    pub(crate) slots: bool,
+    /// Members.
+    pub(crate) members: bool,
+}
+
+/// What a key has beside its head, in one look: where there is nothing, one row is touched.
+pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageError> {
+    let prefix = place.all_parts();
+    let mut parts = Parts::default();
+    disk.scan(Space::Cell, &prefix, &[], &mut |row, value| {
+        match row.get(prefix.len()) {
+            Some(&keys::SLOT_KIND) => {
+                parts.slots |= !open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
+                return Ok(ControlFlow::Continue(()));
+            }
+            kind => parts.members = kind == Some(&keys::MEMBER_KIND),
+        }
         Ok(ControlFlow::Break(()))
     })?;
-    Ok(any)
+    Ok(parts)
 }
 
 /// Visits the members of a set in byte order.

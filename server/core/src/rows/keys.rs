@@ -6,8 +6,8 @@ use crate::name::{Bucket, Key, Member};
 use alloc::vec::Vec;
 
 /// What follows a key in the rows of its slots, and in those of its members.
-const SLOT_KIND: u8 = 1;
-const MEMBER_KIND: u8 = 2;
+pub(super) const SLOT_KIND: u8 = 1;
+pub(super) const MEMBER_KIND: u8 = 2;
 
 /// What the rows of [`Space::Meta`](crate::storage::Space::Meta) begin with.
 pub(super) const META_FORMAT: u8 = 1;
@@ -41,8 +41,8 @@ impl Place<'_> {
         row
     }
 
-    /// What the rows of all parts of one kind begin with.
-    fn parts(self, kind: u8) -> Vec<u8> {
+    /// What the rows of all parts of the key begin with. What follows is the kind, or `FF`: then it is another key's.
+    pub(super) fn all_parts(self) -> Vec<u8> {
         let mut row = self.bucket_prefix();
         for byte in self.key.as_bytes() {
             row.push(*byte);
@@ -50,7 +50,13 @@ impl Place<'_> {
                 row.push(0xff);
             }
         }
-        row.extend_from_slice(&[0, kind]);
+        row.push(0);
+        row
+    }
+
+    fn parts(self, kind: u8) -> Vec<u8> {
+        let mut row = self.all_parts();
+        row.push(kind);
         row
     }
 

@@ -31,7 +31,7 @@ pub use keys::Place;
 pub use origins::Origins;
 
 pub(crate) use cells::{
-    get_head, get_member, get_slot, has_member, put_head, put_member, put_slot, scan_canonical, scan_members,
+    get_head, get_member, get_slot, parts, put_head, put_member, put_slot, scan_canonical, scan_members,
     slots,
 };
 pub(crate) use log::{get_delta, get_format, put_delta, put_format, put_vector_entry, scan_vectors};

@@ -34,7 +34,7 @@ impl Slots {
 
     /// The counter's value.
     pub(crate) fn value(&self) -> i128 {
-        self.0.iter().map(|(_, slot)| slot.value()).sum()
+        self.0.iter().fold(0, |sum, (_, slot)| sum.saturating_add(slot.value()))
     }
 
     /// What a client that reads them has seen.

@@ -55,6 +55,9 @@ pub enum Refusal {
         /// What the request says the key is.
         named: Type,
     },
+    /// The value is longer than any setting allows.
+    #[error("a value has at most 8388608 bytes")]
+    ValueTooLarge,
     /// The counter would leave i64.
     #[error("the counter would leave the range of a 64-bit integer")]
     CounterOverflow,
@@ -116,12 +119,9 @@ impl View<'_> {
     pub(crate) fn types(self, head: &Cell<Head>) -> Result<Vec<Type>, StorageError> {
         let mut types: Vec<Type> = head.siblings().iter().map(|(_, head)| head.key_type()).collect();
         if types.is_empty() {
-            if rows::slots(self.disk, self.place)?.iter().any(|(_, slot)| !slot.is_spent()) {
-                types.push(Type::Counter);
-            }
-            if rows::has_member(self.disk, self.place)? {
-                types.push(Type::Set);
-            }
+            let parts = rows::parts(self.disk, self.place)?;
+            types.extend(parts.slots.then_some(Type::Counter));
+            types.extend(parts.members.then_some(Type::Set));
         }
         types.sort_unstable();
         types.dedup();

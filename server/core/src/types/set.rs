@@ -87,7 +87,7 @@ pub(crate) fn update(
     if last_clear.is_some() {
         change.removed = cleared(view, context, &named)?;
         effects
-            .extend(rows::has_member(view.disk, view.place)?.then(|| clear(view.vector, context, planted)));
+            .extend(rows::parts(view.disk, view.place)?.members.then(|| clear(view.vector, context, planted)));
     }
     for (member, put) in named {
         let cell = rows::get_member(view.disk, view.origins, view.place, member)?;
