@@ -2,7 +2,8 @@
 //!
 //! Rules:
 //! - Equal values give equal bytes, and every value has one encoding only: an overlong number, an unsorted list or
-//!   trailing bytes are errors.
+//!   trailing bytes are errors. (Deltas in a message are the exception: they may be written as what follows the one
+//!   before, or in full.)
 //! - Reading never panics, and never reserves memory for a count that the remaining bytes cannot hold.
 //!
 //! Numbers are LEB128 varints, but where bytes must sort like numbers: those are big-endian and of fixed width.

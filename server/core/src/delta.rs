@@ -15,7 +15,7 @@ use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
 use crate::hlc::Hlc;
 use crate::id::{Dot, OriginId, Seq};
 use crate::name::{Bucket, ContentType, Key, Member};
-use crate::version_vector::{ORIGINS_MAX, VersionVector};
+use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
 use core::mem::{size_of, size_of_val};
 
@@ -85,6 +85,13 @@ pub enum Effect {
         /// What is added.
         amount: i128,
     },
+}
+
+impl Change {
+    /// The order of changes in a delta.
+    fn name(&self) -> (&Bucket, &Key) {
+        (&self.bucket, &self.key)
+    }
 }
 
 impl Effect {
@@ -161,7 +168,14 @@ impl Delta {
         }
     }
 
-    /// Checks the rules at the head of this module.
+    /// Whether it keeps the rules at the head of this module, order and all: a peer would accept it.
+    pub(crate) fn is_sound(&self) -> bool {
+        let in_order = self.changes.is_sorted_by(|a, b| a.name() < b.name())
+            && self.changes.iter().all(|change| change.effects.is_sorted_by(|a, b| a.place() < b.place()));
+        in_order && self.check().is_ok()
+    }
+
+    /// Checks the rules at the head of this module, but for the order, which is checked while reading.
     fn check(&self) -> Result<(), DecodeError> {
         if self.deps.at(self.dot.origin) != 0 {
             return Err(DecodeError::Invalid("delta: its deps name its own origin"));
@@ -172,15 +186,8 @@ impl Delta {
         if self.changes.is_empty() || self.changes.iter().any(|change| change.effects.is_empty()) {
             return Err(DecodeError::Invalid("delta: it changes nothing"));
         }
-        if !self.changes.is_sorted_by(|a, b| (&a.bucket, &a.key) < (&b.bucket, &b.key)) {
-            return Err(DecodeError::Invalid("delta: keys ascend"));
-        }
-        self.changes.iter().try_for_each(|change| {
-            if !change.effects.is_sorted_by(|a, b| a.place() < b.place()) {
-                return Err(DecodeError::Invalid("delta: each cell once, in order"));
-            }
-            change.effects.iter().try_for_each(|effect| self.check_effect(effect))
-        })
+        let mut effects = self.changes.iter().flat_map(|change| &change.effects);
+        effects.try_for_each(|effect| self.check_effect(effect))
     }
 
     fn check_effect(&self, effect: &Effect) -> Result<(), DecodeError> {
@@ -213,8 +220,11 @@ const EFFECT_BYTES_MIN: usize = 2;
 const CHANGE_BYTES_MIN: usize = 5 + EFFECT_BYTES_MIN;
 pub(crate) const DELTA_BYTES_MIN: usize = 4 + CHANGE_BYTES_MIN;
 
+/// Most origins that a delta's deps may name for it to be written as what follows another: reading it copies them all.
+const FOLLOWS_ORIGINS_MAX: usize = 32;
+
 /// Most bytes of memory for each byte of a delta on the wire: reading a message takes at most so many times its size.
-pub const FOOTPRINT_PER_BYTE_MAX: usize = 32;
+pub const FOOTPRINT_PER_BYTE_MAX: usize = 128;
 
 /// How a delta's beginning is written: in full, or as what follows the delta before it.
 const FULL: u8 = 0;
@@ -261,10 +271,13 @@ impl Delta {
             }
             (tag, _) => return Err(DecodeError::Tag { what: "delta", tag }),
         };
-        let count = input.count(CHANGE_BYTES_MIN)?;
-        let mut changes = Vec::new();
-        for _ in 0..count {
-            changes.push(decode_change(hlc, input)?);
+        let mut changes: Vec<Change> = Vec::new();
+        for _ in 0..input.count(CHANGE_BYTES_MIN)? {
+            let change = decode_change(hlc, input)?;
+            if changes.last().is_some_and(|last| last.name() >= change.name()) {
+                return Err(DecodeError::Invalid("delta: keys ascend"));
+            }
+            changes.push(change);
         }
         let delta = Delta { dot, generation, deps, hlc, changes };
         delta.check()?;
@@ -275,6 +288,7 @@ impl Delta {
         self.dot.origin == previous.dot.origin
             && previous.dot.seq.checked_add(1) == Some(self.dot.seq)
             && self.generation == previous.generation
+            && self.deps.len() <= FOLLOWS_ORIGINS_MAX
             && self.deps.includes(&previous.deps)
     }
 
@@ -319,6 +333,9 @@ fn encode_deps_after(earlier: &VersionVector, deps: &VersionVector, out: &mut Ve
 }
 
 fn decode_deps_after(earlier: &VersionVector, input: &mut Reader<'_>) -> Result<VersionVector, DecodeError> {
+    if earlier.len() > FOLLOWS_ORIGINS_MAX {
+        return Err(DecodeError::Invalid("delta: too many origins for one that follows"));
+    }
     let mut deps = earlier.clone();
     for _ in 0..input.count(2)? {
         let origin = match input.varint()? {
@@ -328,22 +345,28 @@ fn decode_deps_after(earlier: &VersionVector, input: &mut Reader<'_>) -> Result<
                 earlier.iter().nth(place).ok_or(DecodeError::Invalid("delta: no such place"))?.origin
             }
         };
-        let seq = earlier.at(origin).checked_add(input.varint()?).ok_or(DecodeError::Number)?;
+        let seq = match input.varint()? {
+            0 => return Err(DecodeError::Invalid("delta: deps that did not grow")),
+            grown => earlier.at(origin).checked_add(grown).ok_or(DecodeError::Number)?,
+        };
         deps.raise(Dot::new(origin, seq));
     }
-    match deps.len() <= ORIGINS_MAX {
+    match deps.len() <= FOLLOWS_ORIGINS_MAX {
         true => Ok(deps),
-        false => Err(DecodeError::Invalid("delta: too many origins")),
+        false => Err(DecodeError::Invalid("delta: too many origins for one that follows")),
     }
 }
 
 fn decode_change(hlc: Hlc, input: &mut Reader<'_>) -> Result<Change, DecodeError> {
     let bucket = Bucket::new(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
     let key = Key::new(input.bytes()?).map_err(|_| DecodeError::Invalid("key"))?;
-    let count = input.count(EFFECT_BYTES_MIN)?;
-    let mut effects = Vec::new();
-    for _ in 0..count {
-        effects.push(decode_effect(hlc, input)?);
+    let mut effects: Vec<Effect> = Vec::new();
+    for _ in 0..input.count(EFFECT_BYTES_MIN)? {
+        let effect = decode_effect(hlc, input)?;
+        if effects.last().is_some_and(|last| last.place() >= effect.place()) {
+            return Err(DecodeError::Invalid("delta: each cell once, in order"));
+        }
+        effects.push(effect);
     }
     Ok(Change { bucket, key, effects })
 }
