@@ -324,8 +324,7 @@ fn load_vectors(disk: &dyn Read) -> Result<BTreeMap<ShardId, VersionVector>, Ope
     let mut vectors: BTreeMap<ShardId, VersionVector> = BTreeMap::new();
     for (shard, dot) in entries {
         let beyond = Dot::new(dot.origin, dot.seq.saturating_add(1));
-        let ends_here =
-            rows::get_delta(disk, shard, dot)?.is_some() && rows::get_delta(disk, shard, beyond)?.is_none();
+        let ends_here = rows::has_delta(disk, shard, dot)? && !rows::has_delta(disk, shard, beyond)?;
         if !ends_here {
             return Err(OpenError::LogTorn { shard, dot });
         }

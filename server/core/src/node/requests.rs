@@ -8,7 +8,7 @@ use crate::id::ShardId;
 use crate::message::Message;
 use crate::name::{Bucket, Key};
 use crate::replica::read::{self, Found};
-use crate::replica::write::{self, Author, WriteRequest, Written};
+use crate::replica::write::{self, Author, Minted, WriteRequest, Written};
 use crate::rows::Place;
 use crate::storage::{Overlay, Read, StorageError};
 use crate::types::{Failure, Refusal, View};
@@ -90,7 +90,7 @@ impl Node {
         place: Place<'_>,
         request: &WriteRequest,
     ) -> Result<Reply, Failure> {
-        let (delta, written) = {
+        let Minted { delta, written, counts } = {
             let replica = &self.shards[usize::from(place.shard.0)].replica;
             let rows = Overlay { disk, batch: &self.turn.batch };
             let view = View { disk: &rows, origins: &self.origins, vector: replica.vector(), place };
@@ -106,7 +106,7 @@ impl Node {
             self.apply(disk, &delta, place.shard)?;
             self.tell_peers(place.shard, Arc::new(delta));
         }
-        let context = self.with_view(disk, place, |view| read::context_after(view, written))?;
+        let context = self.with_view(disk, place, |view| read::context(view, counts))?;
         Ok(Reply::Written { written, context })
     }
 

@@ -3,7 +3,6 @@
 
 use crate::cell::Type;
 use crate::context::Context;
-use crate::replica::write::Written;
 use crate::storage::StorageError;
 use crate::types::counter::Slots;
 use crate::types::{Failure, Refusal, Value, View, choose, register, set};
@@ -38,33 +37,26 @@ impl Value {
 /// [`Refusal::TypeConflict`], [`Refusal::WrongType`], [`Refusal::PageRequired`], and the disk's.
 pub fn read(view: View<'_>, named: Option<Type>) -> Result<Found, Failure> {
     let head = view.head()?;
-    let mut context = Context { vector: view.vector.clone(), ..Context::default() };
-    let value = match choose(&view.types(&head)?, named)? {
+    let types = view.types(&head)?;
+    let value = match choose(&types, named)? {
         None => None,
         Some(Type::Register) => register::winner(&head).map(|(_, register)| Value::Register {
             content_type: register.content_type.clone(),
             bytes: register.value.clone(),
         }),
-        Some(Type::Counter) => {
-            let slots = Slots::read(view)?;
-            context.slots = slots.seen();
-            Some(Value::Counter(slots.value()))
-        }
+        Some(Type::Counter) => Some(Value::Counter(Slots::read(view)?.value())),
         Some(Type::Set) => {
             Some(Value::Set(set::members(view, MEMBERS_READ_MAX)?.ok_or(Refusal::PageRequired)?))
         }
     };
-    Ok(Found { value, context })
+    Ok(Found { value, context: context(view, types.contains(&Type::Counter))? })
 }
 
-/// What a client that is told of its write has seen of the key.
+/// What a client that is told of this view has seen of the key: with a counter's slots, where it is or was one.
 ///
 /// # Errors
 /// The disk's.
-pub fn context_after(view: View<'_>, written: Written) -> Result<Context, StorageError> {
-    let slots = match written {
-        Written::Counter(_) => Slots::read(view)?.seen(),
-        Written::Done | Written::Set(_) => Vec::new(),
-    };
+pub fn context(view: View<'_>, counts: bool) -> Result<Context, StorageError> {
+    let slots = if counts { Slots::read(view)?.seen() } else { Vec::new() };
     Ok(Context { vector: view.vector.clone(), slots })
 }

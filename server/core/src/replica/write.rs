@@ -21,7 +21,7 @@ pub enum Write {
     Put {
         /// What the bytes are.
         content_type: ContentType,
-            /// The bytes; at most [`VALUE_BYTES_MAX`].
+        /// The bytes; at most [`VALUE_BYTES_MAX`].
         value: Vec<u8>,
     },
     /// Takes the key away, whatever it is.
@@ -32,7 +32,19 @@ pub enum Write {
     Set(Vec<SetOp>),
 }
 
+/// Most operations, and set members in them, of one write. A write of more is refused.
+pub const OPERATIONS_MAX: usize = 1_000;
+
 impl Write {
+    /// How many operations and members it has.
+    fn size(&self) -> usize {
+        match self {
+            Write::Put { .. } | Write::Delete => 1,
+            Write::Counter(ops) => ops.len(),
+            Write::Set(ops) => ops.iter().map(SetOp::size).sum(),
+        }
+    }
+
     /// The type that knows this operation; every type knows DELETE.
     fn fits(&self) -> Option<Type> {
         match self {
@@ -78,7 +90,18 @@ pub struct Author<'a> {
     pub planted: Planted,
 }
 
-/// Decides what a write does: the delta to be applied, or `None` where it changes nothing.
+/// What a write comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// The delta to be applied; `None` where the write changes nothing.
+    pub delta: Option<Delta>,
+    /// What is answered.
+    pub written: Written,
+    /// Whether the key is or was a counter: its slots are then part of what the client has seen.
+    pub counts: bool,
+}
+
+/// Decides what a write does.
 ///
 /// # Errors
 /// A [`Refusal`], and the disk's.
@@ -87,8 +110,11 @@ pub fn mint(
     view: View<'_>,
     author: Author<'_>,
     request: &WriteRequest,
-) -> Result<(Option<Delta>, Written), Failure> {
+) -> Result<Minted, Failure> {
     let WriteRequest { write, named, context } = request;
+    if write.size() > OPERATIONS_MAX {
+        return Err(Refusal::TooManyOperations.into());
+    }
     if !replica.has_room_for(author.origin) {
         return Err(Refusal::OriginsFull.into());
     }
@@ -102,12 +128,15 @@ pub fn mint(
     let dot = replica.next_dot(author.origin);
     let hlc = author.clock.stamp(author.wall_ms);
     let (effects, written) = key.effects(write, dot, hlc, author.planted)?;
+    let counts = write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter);
     if effects.is_empty() {
-        return Ok((None, written));
+        return Ok(Minted { delta: None, written, counts });
     }
     let change = Change { bucket: view.place.bucket.clone(), key: view.place.key.clone(), effects };
     let deps = replica.vector().without(author.origin);
-    Ok((Some(Delta { dot, generation: 0, deps, hlc, changes: alloc::vec![change] }), written))
+    let delta = Delta { dot, generation: 0, deps, hlc, changes: alloc::vec![change] };
+    assert!(delta.is_sound(), "no peer would accept {delta:?}");
+    Ok(Minted { delta: Some(delta), written, counts })
 }
 
 /// What is there of the key that is written to.
@@ -135,11 +164,13 @@ impl Existing<'_> {
             }
         }
         Ok(match write {
-            Write::Put { value, .. } if value.len() > VALUE_BYTES_MAX => return Err(Refusal::ValueTooLarge.into()),
+            Write::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
+                return Err(Refusal::ValueTooLarge.into());
+            }
             Write::Put { content_type, value } => {
                 let hlc = hlc.above(register::highest(&self.head));
                 let register = Register { hlc, content_type: content_type.clone(), value: value.clone() };
-                (alloc::vec![register::put(&self.head, self.context, register)], Written::Done)
+                (alloc::vec![register::put(&self.head, self.context, register)?], Written::Done)
             }
             Write::Delete => (self.delete(planted)?, Written::Done),
             Write::Counter(ops) => {
@@ -168,7 +199,7 @@ impl Existing<'_> {
         }
         let parts = rows::parts(self.view.disk, self.view.place)?;
         if takes(Type::Set) && parts.members {
-            effects.push(set::clear(self.view.vector, self.context, planted));
+            effects.extend(set::clear(self.view, self.context, planted)?);
         }
         if takes(Type::Counter) && parts.slots {
             let seen = Slots::read(self.view)?.seen_by(self.context);

@@ -35,7 +35,10 @@ impl<P: Encode> Cell<P> {
             return Err(DecodeError::Tag { what: "cell version", tag: first >> 4 });
         }
         let count = match first & 15 {
-            15 => input.count(2)?,
+            15 => match input.count(2)? {
+                0..15 => return Err(DecodeError::Number),
+                count => count,
+            },
             count => usize::from(count),
         };
         let mut siblings = Vec::new();

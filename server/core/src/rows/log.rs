@@ -22,6 +22,11 @@ pub(crate) fn get_delta(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<Opt
     }
 }
 
+/// Whether a delta is in the log. It is not read.
+pub(crate) fn has_delta(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<bool, StorageError> {
+    Ok(disk.get(Space::Log, &keys::log_row(shard, dot))?.is_some())
+}
+
 pub(crate) fn put_delta(batch: &mut Batch, shard: ShardId, delta: &Delta) {
     put_row(batch, Space::Log, keys::log_row(shard, delta.dot), delta.to_bytes());
 }

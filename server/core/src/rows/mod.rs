@@ -34,7 +34,9 @@ pub(crate) use cells::{
     get_head, get_member, get_slot, parts, put_head, put_member, put_slot, scan_canonical, scan_members,
     slots,
 };
-pub(crate) use log::{get_delta, get_format, put_delta, put_format, put_vector_entry, scan_vectors};
+pub(crate) use log::{
+    get_delta, get_format, has_delta, put_delta, put_format, put_vector_entry, scan_vectors,
+};
 
 /// The number of this layout. A data directory with a greater one is refused.
 pub const FORMAT: u64 = 1;

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-/// Node-local numbers for origins, in order of first sight. Only ever grows: 16 bytes of disk for each.
+/// Node-local numbers for origins, in order of first sight. Only ever grows: 17 bytes of disk for each.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     by_number: Vec<OriginId>,

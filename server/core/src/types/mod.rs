@@ -58,6 +58,12 @@ pub enum Refusal {
     /// The value is longer than any setting allows.
     #[error("a value has at most 8388608 bytes")]
     ValueTooLarge,
+    /// The write has more operations or members than one write may have.
+    #[error("a write has at most 1000 operations and members: send several")]
+    TooManyOperations,
+    /// The context is so old that the write would leave too many siblings beside its own.
+    #[error("the context is too old: read the key again, or put without a context")]
+    TooManySiblings,
     /// The counter would leave i64.
     #[error("the counter would leave the range of a 64-bit integer")]
     CounterOverflow,

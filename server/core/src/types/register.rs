@@ -4,7 +4,7 @@
 //! one with the highest stamp is read; a loser is never dropped locally, for a delta that kills the winner alone may
 //! still come, and then the loser is what every replica must read.
 
-use super::seen_heads;
+use super::{Refusal, seen_heads};
 use crate::cell::{Cell, Head, Register, Type};
 use crate::context::Context;
 use crate::delta::Effect;
@@ -12,10 +12,13 @@ use crate::hlc::Hlc;
 use crate::id::Dot;
 use crdts::{CvRDT, LWWReg};
 
+/// Most siblings that a PUT with a context may leave beside its own. (Concurrent writes of several nodes may add to
+/// them.)
+pub const SIBLINGS_MAX: usize = 64;
+
 /// The write that is read, of all in the cell.
 ///
-/// Folded with [`crdts::LWWReg`], whose `validate_merge` sees two values under one stamp: that would be a dot that was
-/// issued twice.
+/// Folded with [`crdts::LWWReg`]. The marker ends in the dot, and a cell has each dot once, so no two markers are equal.
 pub(crate) fn winner(head: &Cell<Head>) -> Option<(Dot, &Register)> {
     let mut writes = head.siblings().iter().filter_map(|(dot, head)| match head {
         Head::Register(register) => Some(LWWReg { val: register, marker: (register.hlc, *dot) }),
@@ -23,7 +26,7 @@ pub(crate) fn winner(head: &Cell<Head>) -> Option<(Dot, &Register)> {
     });
     let first = writes.next()?;
     let last = writes.fold(first, |mut last, write| {
-        assert!(last.validate_merge(&write).is_ok(), "a dot names one write only: {:?}", write.marker);
+        debug_assert!(last.validate_merge(&write).is_ok(), "a cell has each dot once: {:?}", write.marker);
         last.merge(write);
         last
     });
@@ -36,7 +39,17 @@ pub(crate) fn highest(head: &Cell<Head>) -> Hlc {
 }
 
 /// Puts a value in place of the register's siblings that were seen. Siblings of other types stay.
-pub(crate) fn put(head: &Cell<Head>, context: Option<&Context>, register: Register) -> Effect {
+///
+/// # Errors
+/// [`Refusal::TooManySiblings`] where the context is so old that it leaves too many.
+pub(crate) fn put(
+    head: &Cell<Head>,
+    context: Option<&Context>,
+    register: Register,
+) -> Result<Effect, Refusal> {
     let kills = seen_heads(head, context, |key_type| key_type == Type::Register);
-    Effect::Head { kills, put: Some(Head::Register(register)) }
+    match head.siblings().len() - kills.len() < SIBLINGS_MAX {
+        true => Ok(Effect::Head { kills, put: Some(Head::Register(register)) }),
+        false => Err(Refusal::TooManySiblings),
+    }
 }

@@ -12,7 +12,6 @@ use crate::name::Member;
 use crate::planted::{Bug, Planted};
 use crate::rows;
 use crate::storage::StorageError;
-use crate::version_vector::VersionVector;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -26,6 +25,16 @@ pub enum SetOp {
     Remove(Vec<Member>),
     /// Takes all members out.
     Clear,
+}
+
+impl SetOp {
+    /// How many members it names, at least one.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            SetOp::Add(members) | SetOp::Remove(members) => members.len().max(1),
+            SetOp::Clear => 1,
+        }
+    }
 }
 
 /// What a write changed in a set.
@@ -51,19 +60,30 @@ pub(crate) fn members(view: View<'_>, members_max: usize) -> Result<Option<Vec<M
     Ok((!more).then_some(members))
 }
 
-/// What a clear takes away of a replica that has applied `past`: what its context has seen of that. `None` is all.
+/// The effect that takes away all members that are there, or what the context has seen of them; `None` if that is
+/// nothing.
 ///
-/// A context from another node may name more than `past`; what lies beyond is not believed.
-pub(crate) fn clear(past: &VersionVector, context: Option<&Context>, planted: Planted) -> Effect {
+/// A context from another node may name more than this replica has applied; what lies beyond is not believed.
+pub(crate) fn clear(
+    view: View<'_>,
+    context: Option<&Context>,
+    planted: Planted,
+) -> Result<Option<Effect>, StorageError> {
     let trusted = planted.has(Bug::ContextTrusted);
-    let seen = context.filter(|context| trusted || !context.vector.includes(past)).map(|context| {
-        let mut seen = context.vector.clone();
-        if !trusted {
-            seen.meet(past);
-        }
-        seen
-    });
-    Effect::Clear { seen }
+    let Some(context) = context.filter(|context| trusted || !context.vector.includes(view.vector)) else {
+        let any = rows::parts(view.disk, view.place)?.members;
+        return Ok(any.then_some(Effect::Clear { seen: None }));
+    };
+    let mut any = false;
+    rows::scan_members(view.disk, view.origins, view.place, &mut |_, cell: Cell<()>| {
+        any = cell.dots().any(|dot| context.vector.covers(dot));
+        if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let mut seen = context.vector.clone();
+    if !trusted {
+        seen.meet(view.vector);
+    }
+    Ok(any.then_some(Effect::Clear { seen: Some(seen) }))
 }
 
 /// What several operations on a set do together.
@@ -86,12 +106,12 @@ pub(crate) fn update(
     let (mut effects, mut change) = (Vec::new(), SetChange::default());
     if last_clear.is_some() {
         change.removed = cleared(view, context, &named)?;
-        effects
-            .extend(rows::parts(view.disk, view.place)?.members.then(|| clear(view.vector, context, planted)));
+        effects.extend(clear(view, context, planted)?);
     }
     for (member, put) in named {
         let cell = rows::get_member(view.disk, view.origins, view.place, member)?;
-        let kills: Vec<Dot> = cell.dots().filter(|dot| takes_away(context, *dot)).collect();
+        // A context limits what is taken away. An add takes nothing away: its dot stands for all that were there.
+        let kills: Vec<Dot> = cell.dots().filter(|dot| put || takes_away(context, *dot)).collect();
         change.added += u64::from(put && cell.is_empty());
         change.removed += u64::from(!put && !cell.is_empty() && kills.len() == cell.siblings().len());
         if put || !kills.is_empty() {
