@@ -1,5 +1,6 @@
 //! The kit: what Meridian is tested with.
 //!
+//! - [`lab`]: a few nodes on a bench, moved by hand;
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
@@ -7,6 +8,7 @@
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
 pub mod storage_suite;
+pub mod lab;
 pub mod model;
 pub mod content;
 pub mod faults;

@@ -13,6 +13,7 @@ use meridian_core::id::{Dot, OriginId, Seq};
 use meridian_core::name::{Key, Member};
 use meridian_core::replica::write::{Write, Written};
 use meridian_core::types::counter::CounterOp;
+use meridian_core::types::register::SIBLINGS_MAX;
 use meridian_core::types::set::{SetChange, SetOp};
 use meridian_core::types::{Refusal, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +131,11 @@ impl Model {
         (self.vector.clone(), entry.reach.iter().filter_map(alive_last).collect())
     }
 
+    /// Whether a key is a counter, whatever else it is.
+    pub fn counts(&self, key: &Key) -> bool {
+        self.entry(key).types().contains(&Type::Counter)
+    }
+
     /// What a read answers.
     pub fn read(&self, key: &Key, named: Option<Type>) -> Result<Option<Value>, Refusal> {
         let entry = self.entry(key);
@@ -170,6 +176,9 @@ impl Model {
                 entry.expect(named, Type::Register)?;
                 let register = |head: &Head| matches!(head, Head::Register(_));
                 event.head_kills = seen.heads(&entry, register);
+                if entry.head.len() - event.head_kills.len() >= SIBLINGS_MAX {
+                    return Err(Refusal::TooManySiblings);
+                }
                 let (content_type, value) = (content_type.clone(), value.clone());
                 event.head_put = Some(Head::Register(Register { hlc: Hlc(0), content_type, value }));
                 Written::Done
@@ -213,6 +222,12 @@ impl Seen {
     fn increments(&self, entry: &Entry) -> BTreeSet<Dot> {
         let seen = |dot: &&Dot| self.increments.as_ref().is_none_or(|seen| covers(seen, **dot));
         entry.increments.keys().filter(seen).copied().collect()
+    }
+
+    /// What a clear takes away, if that is anything.
+    fn cleared(&self, entry: &Entry) -> Option<Vector> {
+        let any = entry.members.values().flatten().any(|dot| covers(&self.covered, *dot));
+        any.then(|| self.covered.clone())
     }
 
     fn dots(&self, dots: &BTreeSet<Dot>) -> BTreeSet<Dot> {
@@ -305,8 +320,8 @@ impl Entry {
         }
         let takes = |key_type: Type| named.is_none_or(|named| named == key_type);
         event.head_kills = seen.heads(self, |head| takes(head.key_type()));
-        if takes(Type::Set) && !self.members.is_empty() {
-            event.cleared = Some(seen.covered.clone());
+        if takes(Type::Set) {
+            event.cleared = seen.cleared(self);
         }
         if takes(Type::Counter) {
             event.reset = seen.increments(self);
@@ -355,8 +370,8 @@ impl Entry {
             }
         }
         let mut change = SetChange::default();
-        if clears && !self.members.is_empty() {
-            event.cleared = Some(seen.covered.clone());
+        if clears {
+            event.cleared = seen.cleared(self);
             let gone = |(member, dots): &(&Member, &BTreeSet<Dot>)| {
                 !after.contains_key(*member) && seen.dots(dots).len() == dots.len()
             };
@@ -364,7 +379,7 @@ impl Entry {
         }
         for (member, put) in after {
             let dots = self.members.get(&member).cloned().unwrap_or_default();
-            let kills = seen.dots(&dots);
+            let kills = if put { dots.clone() } else { seen.dots(&dots) };
             change.added += u64::from(put && dots.is_empty());
             change.removed += u64::from(!put && !dots.is_empty() && kills.len() == dots.len());
             if put || !kills.is_empty() {

@@ -53,7 +53,8 @@ fn reads_what_was_written(disk: &mut dyn Storage) -> Result<()> {
 }
 
 fn keeps_spaces_apart(disk: &mut dyn Storage) -> Result<()> {
-    let rows: Vec<Change<'_>> = Space::ALL.into_iter().map(|space| (space, &b"same"[..], Some(&b"x"[..]))).collect();
+    let rows: Vec<Change<'_>> =
+        Space::ALL.into_iter().map(|space| (space, &b"same"[..], Some(&b"x"[..]))).collect();
     write(disk, &rows)?;
     write(disk, &[(Space::Cell, b"same", None)])?;
     for space in Space::ALL {
@@ -85,7 +86,10 @@ fn holds_awkward_rows(disk: &mut dyn Storage) -> Result<()> {
     let long_key = vec![0xffu8; 5_000];
     let long_value = vec![7u8; 1 << 20];
     write(disk, &[(Space::Cell, b"", Some(b"")), (Space::Cell, &long_key, Some(&long_value))])?;
-    ensure!(disk.get(Space::Cell, b"")?.as_deref() == Some(&[][..]), "an empty key with an empty value is a row");
+    ensure!(
+        disk.get(Space::Cell, b"")?.as_deref() == Some(&[][..]),
+        "an empty key with an empty value is a row"
+    );
     ensure!(disk.get(Space::Cell, &long_key)? == Some(long_value), "a long key with a long value is a row");
     Ok(())
 }

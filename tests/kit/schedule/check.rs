@@ -1,6 +1,6 @@
 //! The comparison of a node with the model, after every step.
 
-use super::{Seat, World};
+use super::World;
 use crate::content::{Content, ContentError};
 use crate::model::{self, Event, Model, Vector};
 use meridian_core::cell::Head;
@@ -81,17 +81,14 @@ impl World {
     }
 
     /// A put exceeds every stamp that its author saw in the same cell, whatever the clocks did.
-    pub(super) fn check_stamp(&self, seat: usize, event: &Event) -> Result<(), String> {
-        let Seat { model, .. } = &self.seats[seat];
-        let Some(Head::Register(put)) = &event.head_put else { return Ok(()) };
-        let seen = model.entry(&event.key).head.into_values().filter_map(|head| match head {
+    pub(super) fn check_stamp(&self, event: Option<Dot>, siblings: &[Dot]) -> Result<(), String> {
+        let stamp = |dot: &Dot| match self.events.get(dot)?.head_put.as_ref()? {
             Head::Register(register) => Some(register.hlc),
             _ => None,
-        });
-        match seen.max() {
-            Some(seen) if seen >= put.hlc => {
-                Err(format!("{:?} at {:?} does not beat {seen:?}", event.dot, put.hlc))
-            }
+        };
+        let Some(put) = event.and_then(|dot| stamp(&dot)) else { return Ok(()) };
+        match siblings.iter().filter_map(stamp).max() {
+            Some(seen) if seen >= put => Err(format!("{event:?} at {put:?} does not beat {seen:?}")),
             _ => Ok(()),
         }
     }

@@ -37,7 +37,7 @@ impl World {
             for seat in 0..self.seats.len() {
                 self.now_ms += self.config.pull_retry_ms;
                 self.connect(seat)?;
-                self.turn(seat, Input::Tick)?;
+                self.turn(seat, vec![Input::Tick])?;
                 self.drain()?;
             }
             let first = self.vector(0);

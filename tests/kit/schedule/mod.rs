@@ -33,9 +33,11 @@ use meridian_core::storage::MemStorage;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
+use std::panic::{self, AssertUnwindSafe};
 
 /// How many steps a schedule has unless it is said otherwise.
 pub const STEPS: usize = 150;
@@ -127,12 +129,22 @@ impl fmt::Display for Failure {
 /// The first thing that was wrong.
 pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Tally, Failure> {
     let mut world = World::new(seed, fault, trace);
-    let outcome = (0..STEPS).try_for_each(|step| {
-        world.step = step;
-        world.random_step()
-    });
-    outcome.and_then(|()| world.finish()).map_err(|what| Failure { seed, step: world.step, what, fault })?;
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        for step in 0..STEPS {
+            world.step = step;
+            world.random_step()?;
+        }
+        world.finish()
+    }));
+    let outcome = outcome.unwrap_or_else(|panic| Err(format!("a panic: {}", words_of(panic.as_ref()))));
+    outcome.map_err(|what| Failure { seed, step: world.step, what, fault })?;
     Ok(Tally { trace: world.hasher.finish(), ..world.tally })
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// How often each kind of step is taken, and how large things are: drawn once per seed.

@@ -22,17 +22,24 @@ impl World {
         Now { mono_ms: self.now_ms, wall_ms }
     }
 
-    /// One input, one turn: decide, write. What it says waits for a sync.
-    pub(super) fn turn(&mut self, seat: usize, input: Input) -> Result<Option<Reply>, String> {
+    /// One turn: decide about each input, write. What it says waits for a sync. The replies, in order.
+    pub(super) fn turn(&mut self, seat: usize, inputs: Vec<Input>) -> Result<Vec<Reply>, String> {
         let now = self.now(seat);
         let Seat { node, disk, rotten, .. } = &mut self.seats[seat];
-        node.step(now, disk, input).map_err(|error| format!("a disk in memory failed: {error}"))?;
+        let asked = inputs.iter().filter(|input| matches!(input, Input::Request { .. })).count();
+        for input in inputs {
+            node.step(now, disk, input).map_err(|error| format!("a disk in memory failed: {error}"))?;
+        }
         let turn = node.end_turn();
         disk.write(&turn.batch).expect("a disk in memory");
-        let reply = turn.outputs.iter().find_map(|output| match output {
+        let replies = turn.outputs.iter().filter_map(|output| match output {
             Output::Reply { reply, .. } => Some(reply.clone()),
             _ => None,
         });
+        let replies: Vec<Reply> = replies.collect();
+        if replies.len() != asked {
+            return Err(format!("{asked} requests and {} replies", replies.len()));
+        }
         let quarantined = turn.outputs.iter().any(|output| matches!(output, Output::Quarantined { .. }));
         self.tally.quarantines += u64::from(quarantined);
         if quarantined && !*rotten {
@@ -45,7 +52,7 @@ impl World {
             _ => self.seats[seat].unsynced.push_back(turn.outputs),
         }
         self.check(seat)?;
-        Ok(reply)
+        Ok(replies)
     }
 
     fn hash(&mut self, seat: usize, turn: &Turn) {
@@ -164,8 +171,8 @@ impl World {
         for other in 0..self.seats.len() {
             if other != seat {
                 let (this, that) = (self.seats[seat].id, self.seats[other].id);
-                self.turn(seat, Input::PeerUp(that))?;
-                self.turn(other, Input::PeerUp(this))?;
+                self.turn(seat, vec![Input::PeerUp(that)])?;
+                self.turn(other, vec![Input::PeerUp(this)])?;
             }
         }
         Ok(())

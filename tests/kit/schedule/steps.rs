@@ -1,21 +1,43 @@
 //! What happens in a schedule: one random step at a time.
 
 use super::World;
-use crate::model::Event;
+use crate::model::{self, Model, Vector};
 use meridian_core::cell::Type;
 use meridian_core::codec::Encode;
 use meridian_core::context::Context;
-use meridian_core::id::RequestId;
+use meridian_core::id::{Dot, RequestId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::{ContentType, Key, Member};
 use meridian_core::node::{Input, Operation, Reply, Request};
 use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::storage::{MemStorage, Space};
+use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
-use meridian_core::types::{Refusal, Value};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+
+/// What the model says to a write.
+struct Wanted {
+    key: Key,
+    reply: Result<Written, Refusal>,
+    /// The event that the write makes.
+    event: Option<Dot>,
+    /// The head's siblings when it was made.
+    siblings: Vec<Dot>,
+    /// What the client has seen of the key with the answer.
+    seen: (Vector, Vector),
+}
+
+/// A context names what was seen of the key, and nothing else.
+fn check_context(context: &Context, expected: &(Vector, Vector)) -> Result<(), String> {
+    let vector = context.vector.iter().map(|dot| (dot.origin, dot.seq)).collect();
+    let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
+    match (vector, slots) == *expected {
+        true => Ok(()),
+        false => Err(format!("the context {context:?} is not {expected:?}")),
+    }
+}
 
 impl World {
     pub(super) fn random_step(&mut self) -> Result<(), String> {
@@ -47,7 +69,7 @@ impl World {
             0 => self.write(seat),
             1 => self.deliver(),
             2 => self.connect(seat),
-            3 => self.turn(seat, Input::Tick).map(drop),
+            3 => self.turn(seat, vec![Input::Tick]).map(drop),
             4 => {
                 self.sync(seat);
                 Ok(())
@@ -73,86 +95,90 @@ impl World {
 
     // -- clients ---------------------------------------------------------------------------------------------------
 
-    /// A client writes to a node; the model says what must come of it.
+    /// Clients write to a node, mostly one in a turn; the model says what must come of it.
     fn write(&mut self, seat: usize) -> Result<(), String> {
+        let count = if self.one_in(4) { self.rng.random_range(2..=4) } else { 1 };
+        let quarantined = self.is_quarantined(seat);
+        let mut scratch = self.seats[seat].model.clone();
+        let (inputs, wanted): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| self.prepare(seat, &mut scratch, quarantined)).unzip();
+        let replies = self.turn(seat, inputs)?;
+        let vector = self.vector(seat);
+        for (reply, wanted) in replies.into_iter().zip(wanted) {
+            let minted = wanted.event.as_ref().is_none_or(|dot| model::covers(&vector, *dot));
+            if !minted {
+                self.events.remove(&wanted.event.expect("what is not there was named"));
+            }
+            match (reply, wanted.reply) {
+                (Reply::Refused(Refusal::Quarantined), _) if self.seats[seat].rotten => {}
+                (Reply::Refused(refusal), Err(expected)) if refusal == expected => {}
+                (Reply::Written { written, context }, Ok(expected)) if written == expected && minted => {
+                    self.check_stamp(wanted.event, &wanted.siblings)?;
+                    check_context(&context, &wanted.seen)?;
+                    self.contexts.push((wanted.key, context));
+                }
+                (reply, expected) => {
+                    return Err(format!("n{} answered {reply:?}, and the model {expected:?}", seat + 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A random write as an input, and what the model says to it. The scratch model goes on as if it were done.
+    fn prepare(&mut self, seat: usize, scratch: &mut Model, quarantined: bool) -> (Input, Wanted) {
         let (key, home) = self.keys.choose(&mut self.rng).expect("some").clone();
         let write = self.random_write(home);
         let named = self.random_type();
         let context = self.random_context(&key);
         let origin = self.seats[seat].node.origin();
-        let quarantined = self.is_quarantined(seat);
+        let counts = scratch.counts(&key) || matches!(write, Write::Counter(_));
+        let siblings = scratch.entry(&key).head.into_keys().collect();
         let expected = match quarantined {
             true => Err(Refusal::Quarantined),
-            false => self.seats[seat].model.mint(origin, &key, &write, named, context.as_ref()),
+            false => scratch.mint(origin, &key, &write, named, context.as_ref()),
         };
-        let id = RequestId(self.values);
-        self.values += 1;
         let event = expected.as_ref().ok().and_then(|(event, _)| event.clone());
         self.trace(|| {
             format!("n{}: {key:?} {write:?} as {named:?}, context {context:?} -> {event:?}", seat + 1)
         });
+        self.values += 1;
+        let id = RequestId(self.values);
         if let Some(event) = &event {
+            scratch.apply(event);
             self.requests.insert(id, event.dot);
             self.events.insert(event.dot, event.clone());
             self.tally.events += 1;
         }
         self.tally.contexts += u64::from(context.is_some());
         self.tally.refusals += u64::from(expected.is_err());
-        let rotten = self.seats[seat].rotten;
-        let before = self.seats[seat].model.clone();
+        let wanted = Wanted {
+            seen: scratch.seen(&key, counts),
+            event: event.map(|event| event.dot),
+            siblings,
+            reply: expected.map(|(_, written)| written),
+            key: key.clone(),
+        };
         let operation = Operation::Write(WriteRequest { write, named, context });
-        let request = Request { bucket: self.bucket.clone(), key: key.clone(), operation };
-        let reply = self.turn(seat, Input::Request { id, request })?.ok_or("a request was not answered")?;
-        if let Some(event) = event {
-            self.check_minted(seat, &event, &before)?;
-        }
-        match (reply, expected) {
-            (Reply::Written { written, context }, Ok((_, expected))) if written == expected => {
-                self.check_context(seat, &key, matches!(written, Written::Counter(_)), &context)?;
-                self.contexts.push((key, context));
-                Ok(())
-            }
-            (Reply::Refused(refusal), Err(expected)) if refusal == expected => Ok(()),
-            (Reply::Refused(Refusal::Quarantined), _) if rotten => Ok(()),
-            (reply, expected) => Err(format!("n{} answered {reply:?}, and the model {expected:?}", seat + 1)),
-        }
-    }
-
-    /// What the engine minted is what the model did. (A replica that found a damaged row has minted nothing.)
-    fn check_minted(
-        &mut self,
-        seat: usize,
-        event: &Event,
-        before: &crate::model::Model,
-    ) -> Result<(), String> {
-        if self.vector(seat) == before.vector {
-            self.events.remove(&event.dot);
-            return match self.is_quarantined(seat) {
-                true => Ok(()),
-                false => Err(format!("n{} minted nothing, and the model {event:?}", seat + 1)),
-            };
-        }
-        let after = std::mem::replace(&mut self.seats[seat].model, before.clone());
-        let stamped = self.events[&event.dot].clone();
-        let checked = self.check_stamp(seat, &stamped);
-        self.seats[seat].model = after;
-        checked
+        let request = Request { bucket: self.bucket.clone(), key, operation };
+        (Input::Request { id, request }, wanted)
     }
 
     /// A client reads from a node, as the model does.
     fn read(&mut self, seat: usize) -> Result<(), String> {
         let (key, _) = self.keys.choose(&mut self.rng).expect("some").clone();
         let named = self.random_type();
-        let expected = self.seats[seat].model.read(&key, named);
+        let model = &self.seats[seat].model;
+        let (expected, seen) = (model.read(&key, named), model.seen(&key, model.counts(&key)));
         let quarantined = self.is_quarantined(seat);
         let request =
             Request { bucket: self.bucket.clone(), key: key.clone(), operation: Operation::Read { named } };
         let id = RequestId(u64::MAX);
-        let reply = self.turn(seat, Input::Request { id, request })?.ok_or("a request was not answered")?;
+        let reply = self.turn(seat, vec![Input::Request { id, request }])?.pop().ok_or("no answer")?;
         match (reply, expected) {
             (Reply::Refused(Refusal::Quarantined), _) if quarantined || self.seats[seat].rotten => Ok(()),
             (Reply::Read(found), Ok(value)) if found.value == value && !quarantined => {
-                self.check_context(seat, &key, matches!(found.value, Some(Value::Counter(_))), &found.context)?;
+                check_context(&found.context, &seen)?;
                 self.contexts.push((key, found.context));
                 Ok(())
             }
@@ -161,22 +187,8 @@ impl World {
         }
     }
 
-    /// A context names what was seen of the key, and nothing else.
-    fn check_context(&self, seat: usize, key: &Key, counts: bool, context: &Context) -> Result<(), String> {
-        let vector = context.vector.iter().map(|dot| (dot.origin, dot.seq)).collect();
-        let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
-        let expected = self.seats[seat].model.seen(key, counts);
-        match (vector, slots) == expected {
-            true => Ok(()),
-            false => Err(format!("n{}: the context {context:?} is not {expected:?}", seat + 1)),
-        }
-    }
-
     fn is_quarantined(&self, seat: usize) -> bool {
-        self.seats[seat]
-            .node
-            .replica(meridian_core::id::ShardId(0))
-            .is_some_and(|replica| replica.is_quarantined())
+        self.seats[seat].node.replica(ShardId(0)).is_some_and(|replica| replica.is_quarantined())
     }
 
     fn random_write(&mut self, home: Option<Type>) -> Write {
@@ -258,7 +270,7 @@ impl World {
         }
         self.trace(|| format!("n{}: from {from:?} {message:?}", to + 1));
         self.tally.messages += 1;
-        self.turn(to, Input::Message { from, message }).map(drop)
+        self.turn(to, vec![Input::Message { from, message }]).map(drop)
     }
 
     /// Bytes that nobody sent are refused, or read as some message; they never panic. (They are not delivered: what
