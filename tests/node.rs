@@ -1,0 +1,385 @@
+//! The node at its seam, by hand: what it refuses to open, what a turn is, what happens at each limit, and what a damaged
+//! row or a failing disk does. What random schedules reach, `model.rs` checks; here stands what must be seen one by one.
+
+use meridian_core::codec::Encode;
+use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
+use meridian_core::message::Message;
+use meridian_core::name::ShardCount;
+use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
+use meridian_core::replica::write::Write;
+use meridian_core::storage::{Batch, MemStorage, Read, Space, Storage, StorageError, Visit};
+use meridian_core::types::Refusal;
+use meridian_core::types::counter::CounterOp;
+use meridian_core::types::register::SIBLINGS_MAX;
+use meridian_core::version_vector::ORIGINS_MAX;
+use meridian_tests::lab::{Lab, SHARD, add, bucket, clear, config, increment, key, node_id, put, write_of};
+
+const N1: usize = 0;
+const N2: usize = 1;
+const N3: usize = 2;
+
+// -- opening ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_disk_of_a_newer_format_is_refused_with_words() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let newer = format_row(2, 1);
+    lab.members[N1].disk.damage(Space::Meta, &[1], |value| *value = newer);
+    let error = lab.restart(N1, OriginId(7)).expect_err("it is newer");
+    assert_eq!(error, OpenError::FormatTooNew { found: 2, known: 1 });
+    assert!(error.to_string().contains("use a newer version"), "{error}");
+}
+
+#[test]
+fn a_disk_of_a_cluster_with_another_number_of_shards_is_refused() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let two = Config { shards: ShardCount::new(2).unwrap(), ..config() };
+    let error = Node::open(two, &lab.members[N1].disk, OriginId(7)).expect_err("it has one shard");
+    assert_eq!(error, OpenError::ShardCount { found: 1, told: 2 });
+}
+
+#[test]
+fn a_version_vector_without_its_delta_in_the_log_is_refused() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    lab.write(N1, "k", put("b"));
+    let dot = Dot::new(OriginId(0x101), 2);
+    let mut older = Batch::default();
+    let (last, _) = lab.members[N1].disk.rows(Space::Log).last().expect("two deltas");
+    older.delete(Space::Log, last.to_vec());
+    lab.members[N1].disk.write(&older).unwrap();
+    assert_eq!(lab.restart(N1, OriginId(7)), Err(OpenError::LogTorn { shard: SHARD, dot }));
+}
+
+#[test]
+fn a_log_that_goes_on_behind_the_version_vector_is_refused() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let vector_before: Vec<(Vec<u8>, Vec<u8>)> = rows(&lab.members[N1].disk, Space::Meta);
+    lab.write(N1, "k", put("b"));
+    let mut older = Batch::default();
+    for (row, value) in vector_before {
+        older.put(Space::Meta, row, value);
+    }
+    lab.members[N1].disk.write(&older).unwrap();
+    assert!(matches!(lab.restart(N1, OriginId(7)), Err(OpenError::LogTorn { .. })));
+}
+
+// -- turns -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn requests_of_one_turn_see_each_other_and_nothing_is_said_before_it_ends() {
+    let mut lab = Lab::new(1);
+    let member = &mut lab.members[N1];
+    let now = Now { mono_ms: 9_000, wall_ms: 9_000 };
+    for id in 1..=3 {
+        let request =
+            Request { bucket: bucket(), key: key("hits"), operation: write_of(increment(1), None, None) };
+        member.node.step(now, &member.disk, Input::Request { id: RequestId(id), request }).unwrap();
+    }
+    assert!(rows(&member.disk, Space::Log).is_empty(), "a node does not write");
+    let turn = member.node.end_turn();
+    let sums: Vec<String> = turn.outputs.iter().map(|output| format!("{output:?}")).collect();
+    for (sum, said) in [1, 2, 3].iter().zip(&sums) {
+        assert!(said.contains(&format!("Counter({sum})")), "{said}");
+    }
+    assert_eq!(member.node.end_turn(), meridian_core::node::Turn::default(), "what was handed over is gone");
+    member.disk.write(&turn.batch).unwrap();
+    assert_eq!(lab.read(N1, "hits", None), "3");
+}
+
+#[test]
+fn half_a_delta_is_never_left_in_the_batch() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "tags", add(&["b"]));
+    damage_cell(&mut lab, N1);
+    let member = &mut lab.members[N1];
+    let write = write_of(add(&["a", "b", "c"]), None, None);
+    let request = Request { bucket: bucket(), key: key("tags"), operation: write };
+    member.node.step(Now::default(), &member.disk, Input::Request { id: RequestId(1), request }).unwrap();
+    let turn = member.node.end_turn();
+    assert!(turn.batch.is_empty(), "{:?}", turn.batch);
+    assert!(matches!(turn.outputs[0], Output::Quarantined { .. }), "{:?}", turn.outputs);
+    assert!(matches!(turn.outputs[1], Output::Reply { reply: Reply::Refused(Refusal::Quarantined), .. }));
+}
+
+// -- a damaged row, a failing disk -----------------------------------------------------------------------------------
+
+#[test]
+fn a_quarantined_replica_answers_nobody_and_the_other_shards_serve_on() {
+    let shards = ShardCount::new(256).unwrap();
+    let mut lab = Lab::with(2, Config { shards, ..config() });
+    let here = shards.shard_of(&bucket(), &key("tags"));
+    let elsewhere =
+        (0..).map(|n| format!("k{n}")).find(|name| shards.shard_of(&bucket(), &key(name)) != here);
+    let elsewhere = elsewhere.expect("there are 255 other shards");
+    lab.write(N1, "tags", add(&["b"]));
+    lab.exchange();
+    damage_cell(&mut lab, N1);
+    assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
+    assert!(lab.members[N1].node.replica(here).unwrap().is_quarantined());
+    assert_eq!(lab.refused(N1, "tags", write_of(clear(), None, None)), Refusal::Quarantined);
+    lab.write(N2, "tags", add(&["c"]));
+    lab.exchange();
+    let vector = lab.members[N1].node.replica(here).unwrap().vector().clone();
+    assert_eq!(vector.iter().count(), 1, "it applies nothing: {vector:?}");
+    let have = meridian_core::version_vector::VersionVector::default();
+    lab.deliver(N1, vec![(N2, Message::Pull { shard: here, have }.to_bytes())]);
+    assert!(lab.take_messages(N2).is_empty(), "it sends nothing");
+    lab.write(N1, &elsewhere, put("well"));
+    assert_eq!(lab.read(N1, &elsewhere, None), "well");
+    assert_eq!(lab.read(N2, "tags", None), "{b, c}", "what it lost is not read as a deletion by others");
+}
+
+#[test]
+fn a_disk_that_fails_stops_the_turn() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let request = Request { bucket: bucket(), key: key("k"), operation: Operation::Read { named: None } };
+    let input = Input::Request { id: RequestId(1), request };
+    let failed = lab.members[N1].node.step(Now::default(), &DeadDisk, input);
+    assert_eq!(failed, Err(StorageError::Io("no such device".into())));
+    assert!(
+        !lab.members[N1].node.replica(SHARD).unwrap().is_quarantined(),
+        "that is for the shell to decide"
+    );
+}
+
+// -- limits ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_version_vector_takes_1024_origins_and_refuses_writes_of_the_next() {
+    let mut lab = Lab::new(2);
+    for run in 0..ORIGINS_MAX as u64 {
+        lab.restart(N1, OriginId(0x1000 + run)).unwrap();
+        lab.write(N1, "hits", increment(1));
+    }
+    lab.exchange();
+    let full = lab.vector(N1);
+    lab.restart(N1, OriginId(7)).unwrap();
+    assert_eq!(lab.refused(N1, "hits", write_of(increment(1), None, None)), Refusal::OriginsFull);
+    assert_eq!(lab.read(N1, "hits", None), "1024");
+    assert_eq!(lab.refused(N2, "hits", write_of(increment(1), None, None)), Refusal::OriginsFull);
+    assert_eq!(lab.vector(N1), full);
+}
+
+#[test]
+fn a_delta_of_an_origin_for_which_there_is_no_room_waits_at_its_author() {
+    let mut lab = Lab::new(2);
+    lab.write(N2, "hits", increment(5));
+    let late = lab.take_messages(N1);
+    for run in 0..ORIGINS_MAX as u64 {
+        lab.restart(N1, OriginId(0x1000 + run)).unwrap();
+        lab.take_messages(N1);
+        lab.take_messages(N2);
+        lab.write(N1, "hits", increment(1));
+    }
+    lab.take_messages(N2);
+    let full = lab.vector(N1);
+    lab.deliver(N1, late);
+    lab.tick_all(600);
+    assert_eq!(lab.vector(N1), full);
+    assert_eq!(lab.read(N1, "hits", None), "1024", "it serves on");
+    lab.write(N1, "hits", increment(1));
+}
+
+#[test]
+fn what_was_parked_is_applied_without_being_sent_again() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "tags", add(&["a"]));
+    let first = lab.take_messages(N2);
+    lab.write(N1, "tags", add(&["b"]));
+    lab.carry(N1, N2);
+    assert!(lab.members[N2].node.parked_bytes(SHARD) > 0);
+    lab.take_messages(N1);
+    lab.deliver(N2, first);
+    assert_eq!(lab.read(N2, "tags", None), "{a, b}");
+    assert_eq!(lab.members[N2].node.parked_bytes(SHARD), 0);
+    assert!(lab.take_messages(N1).is_empty(), "nothing more is asked for");
+}
+
+#[test]
+fn parking_stays_within_its_bound_and_what_was_turned_away_is_pulled() {
+    let bound = 2_000;
+    let mut lab = Lab::with(2, Config { parked_bytes_max: bound, ..config() });
+    lab.write(N1, "tags", add(&["first"]));
+    let first = lab.take_messages(N2);
+    for at in 0..50 {
+        lab.write(N1, "tags", add(&[&format!("m{at}")]));
+        lab.carry(N1, N2);
+        assert!(lab.members[N2].node.parked_bytes(SHARD) <= bound);
+    }
+    assert!(lab.members[N2].node.parked_bytes(SHARD) > 0);
+    lab.deliver(N2, first);
+    lab.exchange();
+    assert_eq!(lab.vector(N2), lab.vector(N1));
+}
+
+#[test]
+fn a_long_absence_is_made_up_in_answers_of_bounded_size() {
+    let bytes_max = 1_000;
+    let mut lab = Lab::with(2, Config { pull_bytes_max: bytes_max, ..config() });
+    for at in 0..200 {
+        lab.write(N1, "tags", add(&[&format!("m{at}")]));
+        lab.take_messages(N2);
+    }
+    lab.meet(N2);
+    let mut answers = 0;
+    while lab.vector(N2) != lab.vector(N1) {
+        lab.carry(N2, N1);
+        let messages = lab.take_messages(N2);
+        answers += messages.len();
+        assert!(messages.iter().all(|(_, bytes)| bytes.len() < bytes_max + 100), "an answer is too long");
+        assert_eq!(messages.len(), 1, "one question, one answer");
+        lab.deliver(N2, messages);
+    }
+    assert!(answers > 5, "{answers} answers");
+    lab.exchange();
+}
+
+#[test]
+fn a_value_that_no_peer_would_read_is_refused() {
+    let mut lab = Lab::new(2);
+    let longest = "x".repeat(8 << 20);
+    lab.write(N1, "k", put(&longest));
+    lab.exchange();
+    assert_eq!(lab.read(N2, "k", None).len(), longest.len());
+    let too_long = longest + "x";
+    assert_eq!(lab.refused(N1, "k", write_of(put(&too_long), None, None)), Refusal::ValueTooLarge);
+}
+
+#[test]
+fn a_write_has_at_most_1000_operations_and_members() {
+    let mut lab = Lab::new(1);
+    let names: Vec<String> = (0..1_001).map(|at| format!("m{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    lab.write(N1, "tags", add(&names[..1_000]));
+    assert_eq!(lab.refused(N1, "tags", write_of(add(&names), None, None)), Refusal::TooManyOperations);
+    let increments = Write::Counter(vec![CounterOp::Increment(1); 1_001]);
+    assert_eq!(lab.refused(N1, "hits", write_of(increments, None, None)), Refusal::TooManyOperations);
+}
+
+#[test]
+fn old_contexts_leave_no_more_than_64_siblings() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "name", put("first"));
+    let old = lab.context(N1, "name");
+    lab.write(N1, "name", put("second"));
+    for at in 1..SIBLINGS_MAX {
+        lab.write_seen(N1, "name", put(&format!("v{at}")), &old);
+    }
+    assert_eq!(lab.siblings(N1).len(), SIBLINGS_MAX);
+    let one_more = write_of(put("refused"), None, Some(old));
+    assert_eq!(lab.refused(N1, "name", one_more), Refusal::TooManySiblings);
+    lab.write(N1, "name", put("fresh"));
+    assert_eq!(lab.siblings(N1), ["fresh"]);
+}
+
+// -- pulls -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_pull_that_is_not_answered_goes_to_the_next_peer() {
+    let mut lab = Lab::new(3);
+    lab.write(N1, "k", put("a"));
+    lab.carry(N1, N3);
+    lab.take_messages(N2);
+    lab.write(N1, "k", put("b"));
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 1, "n2 asks the author first");
+    lab.tick_all(100);
+    assert_eq!(pulls_for(&mut lab, N1) + pulls_for(&mut lab, N3), 0, "and waits for the answer");
+    lab.tick_all(600);
+    assert_eq!(pulls_for(&mut lab, N3), 1, "then it asks another");
+    assert_eq!(pulls_for(&mut lab, N1), 0);
+}
+
+#[test]
+fn a_pull_from_a_peer_that_goes_down_is_made_again_at_the_next_tick() {
+    let mut lab = Lab::new(3);
+    lab.write(N1, "k", put("a"));
+    lab.take_messages(N2);
+    lab.write(N1, "k", put("b"));
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+    lab.step(N2, Input::PeerDown(node_id(N1)));
+    lab.tick_all(1);
+    assert_eq!(pulls_for(&mut lab, N3), 1);
+}
+
+#[test]
+fn what_is_missing_for_good_is_asked_for_no_more_often_than_the_bound() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "k", put("a"));
+    lab.take_messages(N2);
+    lab.write(N1, "k", put("b"));
+    lab.carry(N1, N2);
+    let wiped = MemStorage::default();
+    lab.members[N1].node = Node::open(config(), &wiped, OriginId(7)).unwrap();
+    lab.members[N1].disk = wiped;
+    lab.exchange();
+    let mut asked = 0;
+    for _ in 0..100 {
+        lab.tick_all(100);
+        asked += pulls_for(&mut lab, N1);
+        lab.exchange();
+    }
+    assert!((1..=20).contains(&asked), "{asked} questions in ten seconds");
+}
+
+#[test]
+fn a_message_about_a_shard_that_does_not_exist_is_dropped() {
+    let mut lab = Lab::new(2);
+    let shard = ShardId(9);
+    let have = meridian_core::version_vector::VersionVector::default();
+    let messages = [
+        Message::Pull { shard, have },
+        Message::Fresh { shard, deltas: Vec::new() },
+        Message::Missing { shard, deltas: Vec::new(), more: true },
+    ];
+    for message in messages {
+        lab.step(N1, Input::Message { from: NodeId(99), message });
+    }
+    assert!(lab.take_messages(N2).is_empty());
+}
+
+// -- what the tests above share --------------------------------------------------------------------------------------
+
+/// A disk of which nothing can be read.
+struct DeadDisk;
+
+impl Read for DeadDisk {
+    fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Err(StorageError::Io("no such device".into()))
+    }
+
+    fn scan(&self, _: Space, _: &[u8], _: &[u8], _: Visit<'_>) -> Result<(), StorageError> {
+        Err(StorageError::Io("no such device".into()))
+    }
+}
+
+fn rows(disk: &MemStorage, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
+    disk.rows(space).map(|(row, value)| (row.to_vec(), value.to_vec())).collect()
+}
+
+/// Flips a bit in the first member or slot of a node.
+fn damage_cell(lab: &mut Lab, at: usize) {
+    let row = rows(&lab.members[at].disk, Space::Cell).first().expect("a cell").0.clone();
+    lab.members[at].disk.damage(Space::Cell, &row, |value| value[0] ^= 1);
+}
+
+/// What a disk says of itself that was written with another format's number.
+fn format_row(format: u8, shards: u8) -> Vec<u8> {
+    let body = vec![format, shards];
+    let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&[1], Space::Meta as u64);
+    let sum = xxhash_rust::xxh3::xxh3_64_with_seed(&body, seed) as u32;
+    [&body[..], &sum.to_be_bytes()].concat()
+}
+
+/// How many pulls are on their way to a node; they get lost.
+fn pulls_for(lab: &mut Lab, at: usize) -> usize {
+    let messages = lab.take_messages(at);
+    let is_pull = |bytes: &[u8]| matches!(Message::from_bytes(bytes), Ok(Message::Pull { .. }));
+    messages.iter().filter(|(_, bytes)| is_pull(bytes)).count()
+}
