@@ -44,7 +44,7 @@ impl Node {
         deltas: Vec<Arc<Delta>>,
     ) -> Result<(), StorageError> {
         let complete = self.take_in(now, disk, shard, deltas)?;
-        let pulling = self.shards[usize::from(shard.0)].pull.is_some();
+        let pulling = self.shard(shard).pull.is_some();
         if !complete && !pulling {
             self.pull(now, from, shard);
         }
@@ -61,10 +61,10 @@ impl Node {
         deltas: Vec<Arc<Delta>>,
         more: bool,
     ) -> Result<(), StorageError> {
-        let before = self.shards[usize::from(shard.0)].replica.vector().clone();
+        let before = self.shard(shard).replica.vector().clone();
         let complete = self.take_in(now, disk, shard, deltas)?;
-        let state = &mut self.shards[usize::from(shard.0)];
         let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
+        let state = self.shard_mut(shard);
         match (*state.replica.vector() != before, more, complete) {
             (true, true, _) => self.pull(now, from, shard),
             (_, false, true) => state.pull = None,
@@ -82,18 +82,19 @@ impl Node {
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
     ) -> Result<bool, StorageError> {
+        let parked_bytes_max = self.config.parked_bytes_max;
         let mut all_kept = true;
         for delta in deltas {
             self.observe(now, &delta);
-            let state = &mut self.shards[usize::from(shard.0)];
+            let state = self.shard_mut(shard);
             match state.replica.gate(&delta) {
                 Gate::Ready => self.apply(disk, &delta, shard)?,
-                Gate::Waits => all_kept &= state.parking.park(delta, self.config.parked_bytes_max),
+                Gate::Waits => all_kept &= state.parking.park(delta, parked_bytes_max),
                 Gate::Seen | Gate::Full => {}
             }
         }
         self.apply_parked(disk, shard)?;
-        Ok(all_kept && self.shards[usize::from(shard.0)].parking.is_empty())
+        Ok(all_kept && self.shard(shard).parking.is_empty())
     }
 
     fn observe(&mut self, now: Now, delta: &Delta) {
@@ -107,7 +108,7 @@ impl Node {
     /// Applies what was parked and is ready now, until nothing is.
     fn apply_parked(&mut self, disk: &dyn Read, shard: ShardId) -> Result<(), StorageError> {
         loop {
-            let state = &mut self.shards[usize::from(shard.0)];
+            let state = self.shard_mut(shard);
             let mut fronts = state.parking.fronts().map(|delta| (delta.dot, state.replica.gate(delta)));
             let Some((dot, gate)) = fronts.find(|(_, gate)| matches!(gate, Gate::Ready | Gate::Seen)) else {
                 return Ok(());
@@ -128,7 +129,7 @@ impl Node {
         have: &VersionVector,
     ) -> Result<(), StorageError> {
         let rows = Overlay { disk, batch: &self.turn.batch };
-        let vector = self.shards[usize::from(shard.0)].replica.vector();
+        let vector = self.shard(shard).replica.vector();
         let missing = delta_log::missing(&rows, shard, vector, have, self.config.pull_bytes_max)?;
         let deltas = missing.deltas.into_iter().map(Arc::new).collect();
         let message = Message::Missing { shard, deltas, more: missing.more };
@@ -138,8 +139,8 @@ impl Node {
 
     /// Asks a peer for what is missing here.
     fn pull(&mut self, now: Now, peer: NodeId, shard: ShardId) {
-        let state = &mut self.shards[usize::from(shard.0)];
         let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
+        let state = self.shard_mut(shard);
         state.pull = Some(Pull { peer, again_at_ms });
         let have = state.replica.vector().clone();
         self.turn.outputs.push(Output::Send { to: peer, message: Message::Pull { shard, have } });
@@ -166,7 +167,7 @@ impl Node {
     /// Pulls again what was not answered in time, from the next peer in turn.
     pub(super) fn retry_pulls(&mut self, now: Now) {
         for shard in self.config.shards.shards() {
-            let due = self.shards[usize::from(shard.0)].pull.filter(|pull| pull.again_at_ms <= now.mono_ms);
+            let due = self.shard(shard).pull.filter(|pull| pull.again_at_ms <= now.mono_ms);
             let Some(Pull { peer, .. }) = due else { continue };
             let after = (Bound::Excluded(peer), Bound::Unbounded);
             if let Some(next) = self.peers.range(after).next().or(self.peers.first()).copied() {

@@ -287,10 +287,19 @@ impl Node {
         self.shards.get(usize::from(shard.0)).map_or(0, |shard| shard.parking.bytes())
     }
 
+    /// What is held of a shard. The shards of keys and of checked messages exist.
+    fn shard(&self, shard: ShardId) -> &Shard {
+        &self.shards[usize::from(shard.0)]
+    }
+
+    fn shard_mut(&mut self, shard: ShardId) -> &mut Shard {
+        &mut self.shards[usize::from(shard.0)]
+    }
+
     /// A key as the turn has it.
     fn with_view<T>(&self, disk: &dyn Read, place: Place<'_>, use_view: impl FnOnce(View<'_>) -> T) -> T {
         let rows = Overlay { disk, batch: &self.turn.batch };
-        let vector = self.shards[usize::from(place.shard.0)].replica.vector();
+        let vector = self.shard(place.shard).replica.vector();
         use_view(View { disk: &rows, origins: &self.origins, vector, place })
     }
 
@@ -299,7 +308,7 @@ impl Node {
         if let StorageError::Io(_) = error {
             return Err(error);
         }
-        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        let replica = &mut self.shard_mut(shard).replica;
         if !replica.is_quarantined() {
             replica.quarantine();
             self.turn.outputs.push(Output::Quarantined { shard, error });

@@ -64,7 +64,7 @@ impl Node {
         let Request { bucket, key, operation } = request;
         let shard = self.config.shards.shard_of(bucket, key);
         let place = Place { shard, bucket, key };
-        if self.shards[usize::from(shard.0)].replica.is_quarantined() {
+        if self.shard(shard).replica.is_quarantined() {
             return Ok(Reply::Refused(Refusal::Quarantined));
         }
         let answer = match operation {
@@ -106,7 +106,14 @@ impl Node {
             self.apply(disk, &delta, place.shard)?;
             self.tell_peers(place.shard, Arc::new(delta));
         }
-        let context = self.with_view(disk, place, |view| read::context(view, counts))?;
+        let context = match self.with_view(disk, place, |view| read::context(view, counts)) {
+            Ok(context) => context,
+            Err(error) => {
+                // It is written, whatever else cannot be read now: the context says the less.
+                self.quarantine(place.shard, error)?;
+                Context { vector: self.shard(place.shard).replica.vector().clone(), slots: Vec::new() }
+            }
+        };
         Ok(Reply::Written { written, context })
     }
 
