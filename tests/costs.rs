@@ -1,0 +1,484 @@
+//! The cost gates: what one small operation costs, in storage operations and bytes. Counted, never timed, so the figures
+//! are the same on every machine. `cargo test --release --test costs -- --nocapture` prints them.
+//!
+//! - A small write costs the same whatever the size of the set that it touches, and however many keys lie beside it.
+//! - Metadata on the disk: at most 16 bytes for a set member and 28 for a register, beyond the names and the value; no
+//!   row is left after a DELETE, but for a counter's spent slots.
+//! - A delta on the wire: at most 36 bytes beyond the names and the value, among others of its origin.
+
+use meridian_core::codec::Encode;
+use meridian_core::delta::{Delta, Effect};
+use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
+use meridian_core::message::Message;
+use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
+use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request, Turn};
+use meridian_core::replica::write::{Write, WriteRequest};
+use meridian_core::storage::{MemStorage, Read, Space, Storage, StorageError, Visit};
+use meridian_core::types::Value;
+use meridian_core::types::counter::CounterOp;
+use meridian_core::types::set::SetOp;
+use meridian_core::version_vector::VersionVector;
+use std::cell::Cell;
+use std::sync::Arc;
+
+const FEW: usize = 10;
+const MANY: usize = 100_000;
+/// Most that an operation among many may cost, of what it costs among few.
+const SLOPE_MAX: f64 = 2.5;
+
+const MEMBER_METADATA_BYTES_MAX: f64 = 16.0;
+const REGISTER_METADATA_BYTES_MAX: f64 = 28.0;
+const DELTA_OVERHEAD_BYTES_MAX: f64 = 36.0;
+
+/// From here to 2²¹ − 1 a sequence takes three bytes: what is measured here is what it costs at a million.
+const THREE_BYTE_SEQ: u64 = 1 << 14;
+
+// -- the slope -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn adding_to_a_large_set_costs_what_adding_to_a_small_one_does() {
+    let fresh = |host: &mut Host| host.measure(KEY, add("newcomer"));
+    let again = |host: &mut Host| host.measure(KEY, add(&nth_member(FEW / 2)));
+    assert_flat("set add, new member", [FEW, MANY].map(|members| fresh(&mut set_of(members))));
+    assert_flat("set add, known member", [FEW, MANY].map(|members| again(&mut set_of(members))));
+}
+
+#[test]
+fn a_set_that_lost_its_head_to_a_concurrent_delete_costs_no_walk_either() {
+    let costs = [FEW, MANY].map(|members| {
+        let (mut host, mut other) = (Host::open(1), Host::open(2));
+        host.write(KEY, add("first"));
+        other.catch_up_with(&mut host);
+        other.write(KEY, Write::Delete);
+        host.fill(members);
+        host.catch_up_with(&mut other);
+        assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [0, members], "heads and members");
+        host.measure(KEY, add("newcomer"))
+    });
+    assert_flat("set add, no head", costs);
+}
+
+#[test]
+fn removing_from_a_large_set_costs_what_removing_from_a_small_one_does() {
+    let remove = |host: &mut Host| host.measure(KEY, remove(&nth_member(FEW / 2)));
+    assert_flat("set remove", [FEW, MANY].map(|members| remove(&mut set_of(members))));
+}
+
+#[test]
+fn an_increment_costs_the_same_however_many_keys_lie_beside_it() {
+    let costs = [FEW, MANY].map(|keys| {
+        let mut host = keys_beside(keys);
+        host.write(KEY, increment(1));
+        host.measure(KEY, increment(1))
+    });
+    assert_flat("counter increment", costs);
+}
+
+#[test]
+fn a_put_costs_the_same_however_many_keys_lie_beside_it() {
+    let costs = [FEW, MANY].map(|keys| {
+        let mut host = keys_beside(keys);
+        host.write(KEY, put(b"before"));
+        host.measure(KEY, put(b"after!"))
+    });
+    assert_flat("register put", costs);
+}
+
+/// The gate itself: a walk over the set must not pass it.
+#[test]
+fn the_gate_sees_an_operation_that_walks_the_set() {
+    let [few, many] = [FEW, MANY].map(|members| set_of(members).measure(KEY, Write::Set(vec![SetOp::Clear])));
+    println!("set clear: {few:?} at {FEW}, {many:?} at {MANY}");
+    assert!(!is_flat(few, many), "a clear visits every member");
+}
+
+// -- metadata on the disk --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_set_member_takes_at_most_16_bytes_beyond_its_names() {
+    const MEMBERS: usize = 1_000;
+    let mut host = Host::open(1);
+    host.use_up(THREE_BYTE_SEQ);
+    let before = host.stored();
+    for n in 0..MEMBERS {
+        host.write(KEY, add(&nth_member(n)));
+    }
+    let names = MEMBERS * (BUCKET.len() + KEY.len() + nth_member(0).len());
+    let bytes = (host.stored() - before - names) as f64 / MEMBERS as f64;
+    println!("metadata of a set member: {bytes:.2} bytes on the disk, the set's head shared among {MEMBERS}");
+    assert!(bytes <= MEMBER_METADATA_BYTES_MAX, "{bytes:.2} bytes");
+}
+
+#[test]
+fn a_register_takes_at_most_28_bytes_beyond_its_names_and_value() {
+    const REGISTERS: usize = 1_000;
+    let mut host = Host::open(1);
+    host.use_up(THREE_BYTE_SEQ);
+    let before = host.stored();
+    for key in (0..REGISTERS).chain(0..REGISTERS).map(nth_key) {
+        host.write(&key, put(&VALUE));
+    }
+    let names_and_values = REGISTERS * (BUCKET.len() + nth_key(0).len() + VALUE.len());
+    let bytes = (host.stored() - before - names_and_values) as f64 / REGISTERS as f64;
+    println!("metadata of a register: {bytes:.2} bytes on the disk, each overwritten once");
+    assert!(bytes <= REGISTER_METADATA_BYTES_MAX, "{bytes:.2} bytes");
+}
+
+#[test]
+fn no_row_is_left_of_a_register_or_a_set_that_was_deleted() {
+    let mut host = set_of(FEW);
+    host.write("register", put(&VALUE));
+    host.write("register", Write::Delete);
+    host.write(KEY, Write::Delete);
+    assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [0, 0], "heads and cells");
+}
+
+/// A slot that a reset has emptied stays as a marker of how far it was reset, until all members are known to have that
+/// reset: only then will nobody send or ask for anything that the marker decides. No barrier that could tell exists yet.
+/// Until then it is one row for each run that incremented; it is no content, and the key does not exist.
+#[test]
+fn of_a_deleted_counter_its_spent_slots_are_left_and_nothing_else() {
+    let (mut host, mut other) = (Host::open(1), Host::open(2));
+    host.write(KEY, increment(5));
+    other.write(KEY, increment(7));
+    host.catch_up_with(&mut other);
+    assert_eq!(host.read(KEY), Some(Value::Counter(12)));
+    host.write(KEY, Write::Delete);
+    assert_eq!(host.read(KEY), None);
+    assert_eq!(
+        [host.rows(Space::Head), host.rows(Space::Cell)],
+        [0, 2],
+        "heads, and a slot for each of two runs"
+    );
+    let replica = host.node.replica(SHARD).expect("there is one shard");
+    let scanned = replica.scan_content(&host.disk, host.node.origins(), &mut |space, row, _| {
+        panic!("a spent slot is no content: {space:?} {}", row.escape_ascii());
+    });
+    scanned.expect("no row is damaged");
+}
+
+// -- the wire --------------------------------------------------------------------------------------------------------
+
+/// How many deltas one message has.
+const DELTAS: usize = 100;
+
+#[test]
+fn an_overwriting_put_takes_at_most_36_bytes_beyond_its_names_and_value_on_the_wire() {
+    assert_small_on_the_wire("overwriting put", |n| (nth_key(n), put(&VALUE)));
+}
+
+#[test]
+fn a_set_add_takes_at_most_36_bytes_beyond_its_names_on_the_wire() {
+    assert_small_on_the_wire("set add", |n| (KEY.into(), add(&nth_member(n))));
+}
+
+#[test]
+fn an_increment_takes_at_most_36_bytes_beyond_its_names_on_the_wire() {
+    assert_small_on_the_wire("increment", |n| (KEY.into(), increment(n as i64 + 1)));
+}
+
+/// Measures a hundred deltas of one origin in one message, with three origins in the version vectors: while the other
+/// two rest, and while they write as often, so that each delta has seen more than the one before it.
+fn assert_small_on_the_wire(what: &str, nth_write: impl Fn(usize) -> (String, Write)) {
+    for others_write in [false, true] {
+        let mut hosts = [1, 2, 3].map(Host::open);
+        for host in &mut hosts {
+            host.use_up(THREE_BYTE_SEQ);
+        }
+        let [host, others @ ..] = &mut hosts;
+        others.iter_mut().for_each(|other| host.catch_up_with(other));
+        for n in 0..DELTAS {
+            let (key, write) = nth_write(n);
+            host.write(&key, write);
+        }
+        let before = host.vector().at(host.node.origin());
+        for n in 0..DELTAS {
+            if others_write {
+                let other = &mut others[n % 2];
+                other.write("elsewhere", increment(1));
+                host.catch_up_with(other);
+            }
+            let (key, write) = nth_write(n);
+            host.write(&key, write);
+        }
+        let last_seen = Dot::new(host.node.origin(), before);
+        let have = host.vector().without(host.node.origin()).iter().chain([last_seen]).collect();
+        let (deltas, more) = host.missing(have);
+        assert_eq!((deltas.len(), more), (DELTAS, false), "one message has them all");
+        let payload: usize = deltas.iter().map(|delta| payload_bytes(delta)).sum();
+        let overhead = |message: &Message, payload| message.to_bytes().len() - payload;
+        let fresh = Message::Fresh { shard: SHARD, deltas: deltas.clone() };
+        let alone = Message::Fresh { shard: SHARD, deltas: vec![deltas[DELTAS - 1].clone()] };
+        let missing = Message::Missing { shard: SHARD, deltas: deltas.clone(), more };
+        let figures = [&fresh, &missing].map(|message| overhead(message, payload) as f64 / DELTAS as f64);
+        println!(
+            "wire, {what}, the others {}: {:.2} bytes beyond names and value in Fresh, {:.2} in Missing; alone {}",
+            if others_write { "write" } else { "rest" },
+            figures[0],
+            figures[1],
+            overhead(&alone, payload_bytes(&deltas[DELTAS - 1])),
+        );
+        for bytes in figures {
+            assert!(bytes <= DELTA_OVERHEAD_BYTES_MAX, "{what}: {bytes:.2} bytes");
+        }
+    }
+}
+
+/// The bytes of a delta that are its user's: bucket, key, members and value.
+fn payload_bytes(delta: &Delta) -> usize {
+    let of_effect = |effect: &Effect| match effect {
+        Effect::Member { member, .. } => member.as_str().len(),
+        Effect::Head { put: Some(meridian_core::cell::Head::Register(register)), .. } => register.value.len(),
+        _ => 0,
+    };
+    let changes = delta.changes.iter();
+    let of_change = changes.map(|change| {
+        let names = change.bucket.as_str().len() + change.key.as_bytes().len();
+        names + change.effects.iter().map(of_effect).sum::<usize>()
+    });
+    of_change.sum()
+}
+
+// -- what is counted -------------------------------------------------------------------------------------------------
+
+/// What one request cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cost {
+    gets: usize,
+    scans: usize,
+    rows_visited: usize,
+    bytes_read: usize,
+    rows_written: usize,
+    bytes_written: usize,
+}
+
+fn is_flat(few: Cost, many: Cost) -> bool {
+    let within = |few: usize, many: usize| many as f64 <= few as f64 * SLOPE_MAX;
+    within(few.gets + few.scans, many.gets + many.scans)
+        && within(few.rows_visited, many.rows_visited)
+        && within(few.bytes_read, many.bytes_read)
+        && within(few.rows_written, many.rows_written)
+        && within(few.bytes_written, many.bytes_written)
+}
+
+fn assert_flat(what: &str, [few, many]: [Cost; 2]) {
+    println!("{what}: {few:?} at {FEW}, {many:?} at {MANY}");
+    assert!(is_flat(few, many), "{what} costs more among many");
+    let operations = |cost: Cost| (cost.gets, cost.scans, cost.rows_visited, cost.rows_written);
+    assert_eq!(operations(few), operations(many), "{what}: only the length of a sequence may differ");
+}
+
+/// A disk that counts what is read.
+struct Counted<'a> {
+    disk: &'a MemStorage,
+    cost: Cell<Cost>,
+}
+
+impl Counted<'_> {
+    fn count(&self, counts: impl FnOnce(&mut Cost)) {
+        let mut cost = self.cost.get();
+        counts(&mut cost);
+        self.cost.set(cost);
+    }
+}
+
+impl Read for Counted<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let found = self.disk.get(space, key)?;
+        self.count(|cost| {
+            cost.gets += 1;
+            cost.bytes_read += found.as_ref().map_or(0, |value| key.len() + value.len());
+        });
+        Ok(found)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        self.count(|cost| cost.scans += 1);
+        self.disk.scan(space, prefix, from, &mut |key, value| {
+            self.count(|cost| {
+                cost.rows_visited += 1;
+                cost.bytes_read += key.len() + value.len();
+            });
+            visit(key, value)
+        })
+    }
+}
+
+// -- a node on its disk ----------------------------------------------------------------------------------------------
+
+const SHARD: ShardId = ShardId(0);
+const BUCKET: &str = "users";
+const KEY: &str = "key-000005-between";
+const VALUE: [u8; 100] = [b'v'; 100];
+
+/// A node on its disk, one turn for each request, at four requests a second.
+struct Host {
+    node: Node,
+    disk: MemStorage,
+    wall_ms: u64,
+}
+
+/// A node with a set of so many members.
+fn set_of(members: usize) -> Host {
+    let mut host = Host::open(1);
+    host.fill(members);
+    host
+}
+
+/// A node with so many keys of all types, which lie around [`KEY`].
+fn keys_beside(keys: usize) -> Host {
+    let mut host = Host::open(1);
+    for n in 0..keys {
+        let write = match n % 3 {
+            0 => put(&VALUE),
+            1 => increment(1),
+            _ => add("member"),
+        };
+        let cost = host.measure(&nth_key(n), write);
+        assert!(cost.rows_visited < FEW, "a first write to a key, beside {n} others: {cost:?}");
+    }
+    host
+}
+
+impl Host {
+    fn open(n: u64) -> Self {
+        let disk = MemStorage::default();
+        let shards = ShardCount::new(1).expect("one is a power of two");
+        let origin = OriginId(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n));
+        let node = Node::open(Config { shards, ..Config::default() }, &disk, origin);
+        let node = node.expect("an empty disk opens");
+        let mut host = Host { node, disk, wall_ms: 1_700_000_000_000 };
+        host.end_turn();
+        host
+    }
+
+    /// Steps, and ends the turn.
+    fn turn(&mut self, input: Input) -> (Cost, Vec<Output>) {
+        self.wall_ms += 250;
+        let now = Now { mono_ms: self.wall_ms, wall_ms: self.wall_ms };
+        let counted = Counted { disk: &self.disk, cost: Cell::default() };
+        self.node.step(now, &counted, input).expect("the disk does not fail");
+        let mut cost = counted.cost.get();
+        let Turn { batch, outputs } = self.end_turn();
+        for (_, key, value) in batch.iter() {
+            cost.rows_written += 1;
+            cost.bytes_written += key.len() + value.map_or(0, <[u8]>::len);
+        }
+        (cost, outputs)
+    }
+
+    fn end_turn(&mut self) -> Turn {
+        let turn = self.node.end_turn();
+        self.disk.write(&turn.batch).and_then(|()| self.disk.sync()).expect("the disk does not fail");
+        turn
+    }
+
+    fn request(&mut self, key: &str, operation: Operation) -> (Cost, Reply) {
+        let bucket = Bucket::new(BUCKET).expect("a good name");
+        let key = Key::new(key.as_bytes()).expect("a good key");
+        let request = Request { bucket, key, operation };
+        match self.turn(Input::Request { id: RequestId(0), request }) {
+            (cost, mut outputs) if outputs.len() == 1 => match outputs.remove(0) {
+                Output::Reply { reply, .. } => (cost, reply),
+                other => panic!("a request was answered {other:?}"),
+            },
+            (_, outputs) => panic!("a request was answered {outputs:?}"),
+        }
+    }
+
+    fn measure(&mut self, key: &str, write: Write) -> Cost {
+        let operation = Operation::Write(WriteRequest { write, named: None, context: None });
+        match self.request(key, operation) {
+            (cost, Reply::Written { .. }) => cost,
+            (_, other) => panic!("a write was answered {other:?}"),
+        }
+    }
+
+    fn write(&mut self, key: &str, write: Write) {
+        self.measure(key, write);
+    }
+
+    /// Puts so many members into the set, a hundred with each write.
+    fn fill(&mut self, members: usize) {
+        let members: Vec<Member> = (0..members).map(nth_member).map(|name| member(&name)).collect();
+        for some in members.chunks(100) {
+            self.write(KEY, Write::Set(vec![SetOp::Add(some.to_vec())]));
+        }
+    }
+
+    fn read(&mut self, key: &str) -> Option<Value> {
+        match self.request(key, Operation::Read { named: None }) {
+            (_, Reply::Read(found)) => found.value,
+            (_, other) => panic!("a read was answered {other:?}"),
+        }
+    }
+
+    /// Makes deltas until the next one has this sequence.
+    fn use_up(&mut self, seq: u64) {
+        while self.vector().at(self.node.origin()) + 1 < seq {
+            self.write("used-up", increment(1));
+        }
+    }
+
+    fn vector(&self) -> &VersionVector {
+        self.node.replica(SHARD).expect("there is one shard").vector()
+    }
+
+    /// What one who has applied `have` lacks, and whether there is more.
+    fn missing(&mut self, have: VersionVector) -> (Vec<Arc<Delta>>, bool) {
+        let message = Message::Pull { shard: SHARD, have };
+        match self.turn(Input::Message { from: NodeId(9), message }).1.pop() {
+            Some(Output::Send { message: Message::Missing { deltas, more, .. }, .. }) => (deltas, more),
+            other => panic!("a pull was answered {other:?}"),
+        }
+    }
+
+    fn catch_up_with(&mut self, other: &mut Host) {
+        let mut more = true;
+        while more {
+            let deltas;
+            (deltas, more) = other.missing(self.vector().clone());
+            let message = Message::Missing { shard: SHARD, deltas, more };
+            self.turn(Input::Message { from: NodeId(8), message });
+        }
+    }
+
+    fn rows(&self, space: Space) -> usize {
+        self.disk.rows(space).count()
+    }
+
+    /// The bytes of all heads and cells, keys and values.
+    fn stored(&self) -> usize {
+        let rows = self.disk.rows(Space::Head).chain(self.disk.rows(Space::Cell));
+        rows.map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+fn nth_key(n: usize) -> String {
+    format!("key-{n:06}")
+}
+
+fn nth_member(n: usize) -> String {
+    format!("member-{n:06}")
+}
+
+fn put(value: &[u8]) -> Write {
+    let content_type = ContentType::new("application/json").expect("a good content type");
+    Write::Put { content_type, value: value.to_vec() }
+}
+
+fn increment(by: i64) -> Write {
+    Write::Counter(vec![CounterOp::Increment(by)])
+}
+
+fn member(name: &str) -> Member {
+    Member::new(name).expect("a good member")
+}
+
+fn add(name: &str) -> Write {
+    Write::Set(vec![SetOp::Add(vec![member(name)])])
+}
+
+fn remove(name: &str) -> Write {
+    Write::Set(vec![SetOp::Remove(vec![member(name)])])
+}
