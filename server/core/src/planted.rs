@@ -1,7 +1,7 @@
 //! Deliberate bugs. A test that cannot fail proves nothing, so each of these must make the tests fail.
 //!
 //! The switch is a value in the node's configuration, so a thousand nodes in one process may each have another bug.
-//! Without the feature `planted-bugs` there is no switch and [`Planted::has`] is `false` at compile time.
+//! Without the feature `planted-bugs` there is no switch and asking for a bug is `false` at compile time.
 
 /// One deliberate bug, named after what is left out or done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
