@@ -2,6 +2,8 @@
 //! row or a failing disk does. What random schedules reach, `model.rs` checks; here stands what must be seen one by one.
 
 use meridian_core::codec::Encode;
+use meridian_core::delta::{Change, Delta, Effect};
+use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
@@ -13,6 +15,7 @@ use meridian_core::types::counter::CounterOp;
 use meridian_core::types::register::SIBLINGS_MAX;
 use meridian_core::version_vector::ORIGINS_MAX;
 use meridian_tests::lab::{Lab, SHARD, add, bucket, clear, config, increment, key, node_id, put, write_of};
+use std::sync::Arc;
 
 const N1: usize = 0;
 const N2: usize = 1;
@@ -145,6 +148,50 @@ fn a_disk_that_fails_stops_the_turn() {
         !lab.members[N1].node.replica(SHARD).unwrap().is_quarantined(),
         "that is for the shell to decide"
     );
+}
+
+#[test]
+fn a_clone_of_a_running_node_is_noticed_when_the_two_have_gone_apart() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "k", put("before"));
+    let (mut clone, mut clone_disk) = (lab.members[N1].node.clone(), lab.members[N1].disk.clone());
+    lab.write(N1, "k", put("here"));
+    let request = Request { bucket: bucket(), key: key("k"), operation: write_of(put("there"), None, None) };
+    let input = Input::Request { id: RequestId(1), request };
+    clone.step(Now { mono_ms: 9, wall_ms: 9 }, &clone_disk, input).unwrap();
+    let turn = clone.end_turn();
+    clone_disk.write(&turn.batch).unwrap();
+    let from_clone = turn.outputs.into_iter().find_map(|output| match output {
+        Output::Send { message, .. } => Some(message),
+        _ => None,
+    });
+    let member = &mut lab.members[N1];
+    let input = Input::Message { from: NodeId(9), message: from_clone.expect("it tells its peer") };
+    member.node.step(Now { mono_ms: 2_000, wall_ms: 2_000 }, &member.disk, input).unwrap();
+    let dot = Dot::new(OriginId(0x101), 2);
+    let noticed = Output::OriginShared { shard: SHARD, dot, from: NodeId(9) };
+    assert_eq!(member.node.end_turn().outputs, [noticed]);
+    assert_eq!(lab.read(N1, "k", None), "here");
+}
+
+#[test]
+fn totals_that_only_a_lying_peer_could_send_do_no_harm() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "hits", increment(1));
+    let liar = OriginId(0xbad);
+    let deltas = (1..=200).map(|seq| {
+        let (total, amount) = (1 << 120, 1 << 120);
+        let effects = vec![Effect::Increment { birth: seq, previous: 0, total, amount }];
+        let changes = vec![Change { bucket: bucket(), key: key("hits"), effects }];
+        let deps = meridian_core::version_vector::VersionVector::default();
+        Arc::new(Delta { dot: Dot::new(liar, seq), generation: 0, deps, hlc: Hlc(1), changes })
+    });
+    let message = Message::Fresh { shard: SHARD, deltas: deltas.collect() };
+    lab.deliver(N1, vec![(N2, message.to_bytes())]);
+    assert_eq!(lab.read(N1, "hits", None), i128::MAX.to_string(), "a sum stops at the end");
+    lab.write(N1, "hits", increment(1));
+    lab.write(N1, "hits", Write::Counter(vec![CounterOp::Reset]));
+    assert_eq!(lab.read(N1, "hits", None), "0");
 }
 
 // -- limits ----------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ impl Lab {
                 Output::Send { to, message } => {
                     self.members[to.0 as usize - 1].inbox.push((at, message.to_bytes()));
                 }
-                Output::Quarantined { .. } => {}
+                Output::Quarantined { .. } | Output::OriginShared { .. } => {}
             }
         }
         answer

@@ -193,7 +193,7 @@ impl Encode for Mark {
 }
 
 /// The widest total: 2⁵⁷ increments of an i64 each. Sums of such totals, and differences, do not leave i128.
-const TOTAL_MAX: i128 = 1 << 120;
+pub(crate) const TOTAL_MAX: i128 = 1 << 120;
 
 /// Reads a total or an amount, and refuses one that no sequence of increments could have made.
 pub(crate) fn total(input: &mut Reader<'_>) -> Result<i128, DecodeError> {

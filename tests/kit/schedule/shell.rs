@@ -42,6 +42,9 @@ impl World {
         }
         let quarantined = turn.outputs.iter().any(|output| matches!(output, Output::Quarantined { .. }));
         self.tally.quarantines += u64::from(quarantined);
+        if turn.outputs.iter().any(|output| matches!(output, Output::OriginShared { .. })) {
+            return Err(format!("n{}: its origin is used by another: {:?}", seat + 1, turn.outputs));
+        }
         if quarantined && !*rotten {
             return Err(format!("a healthy replica was quarantined: {:?}", turn.outputs));
         }
@@ -88,7 +91,7 @@ impl World {
                     }
                 }
                 Output::Send { to, message } => self.send(seat, to, &message),
-                Output::Quarantined { .. } => {}
+                Output::Quarantined { .. } | Output::OriginShared { .. } => {}
             }
         }
     }

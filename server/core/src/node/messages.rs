@@ -7,6 +7,7 @@ use crate::id::{NodeId, ShardId};
 use crate::message::Message;
 use crate::planted::Bug;
 use crate::replica::Gate;
+use crate::rows;
 use crate::storage::{Overlay, Read, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::sync::Arc;
@@ -43,7 +44,7 @@ impl Node {
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
     ) -> Result<(), StorageError> {
-        let complete = self.take_in(now, disk, shard, deltas)?;
+        let complete = self.take_in(now, disk, from, shard, deltas)?;
         let pulling = self.shard(shard).pull.is_some();
         if !complete && !pulling {
             self.pull(now, from, shard);
@@ -62,7 +63,7 @@ impl Node {
         more: bool,
     ) -> Result<(), StorageError> {
         let before = self.shard(shard).replica.vector().clone();
-        let complete = self.take_in(now, disk, shard, deltas)?;
+        let complete = self.take_in(now, disk, from, shard, deltas)?;
         let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
         let state = self.shard_mut(shard);
         match (*state.replica.vector() != before, more, complete) {
@@ -79,12 +80,17 @@ impl Node {
         &mut self,
         now: Now,
         disk: &dyn Read,
+        from: NodeId,
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
     ) -> Result<bool, StorageError> {
         let parked_bytes_max = self.config.parked_bytes_max;
         let mut all_kept = true;
         for delta in deltas {
+            if delta.dot.origin == self.origin {
+                self.check_own(disk, from, shard, &delta)?;
+                continue;
+            }
             self.observe(now, &delta);
             let state = self.shard_mut(shard);
             match state.replica.gate(&delta) {
@@ -95,6 +101,21 @@ impl Node {
         }
         self.apply_parked(disk, shard)?;
         Ok(all_kept && self.shard(shard).parking.is_empty())
+    }
+
+    /// A delta of this very run that comes back. One that this run did not make like this was made by a clone of it.
+    fn check_own(
+        &mut self,
+        disk: &dyn Read,
+        from: NodeId,
+        shard: ShardId,
+        delta: &Delta,
+    ) -> Result<(), StorageError> {
+        let rows = Overlay { disk, batch: &self.turn.batch };
+        if rows::get_delta(&rows, shard, delta.dot)?.as_ref() != Some(delta) {
+            self.turn.outputs.push(Output::OriginShared { shard, dot: delta.dot, from });
+        }
+        Ok(())
     }
 
     fn observe(&mut self, now: Now, delta: &Delta) {

@@ -28,6 +28,7 @@ use crate::storage::{Batch, Overlay, Read, StorageError};
 use crate::types::View;
 use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use requests::{Operation, Reply, Request};
@@ -113,6 +114,16 @@ pub enum Output {
         /// What it says.
         message: Message,
     },
+    /// Another node makes deltas under this run's origin: a running machine was cloned. The shell must stop the process;
+    /// the next run draws another origin.
+    OriginShared {
+        /// Where it was noticed.
+        shard: ShardId,
+        /// The delta that this run did not make.
+        dot: Dot,
+        /// Who sent it.
+        from: NodeId,
+    },
     /// A row is damaged: the shard's replica answers nobody from now on. To be logged and counted.
     Quarantined {
         /// Which replica.
@@ -180,6 +191,8 @@ pub struct Node {
     shards: Vec<Shard>,
     peers: BTreeSet<NodeId>,
     turn: Turn,
+    /// What this turn has made, for the peers.
+    fresh: BTreeMap<ShardId, Vec<Arc<Delta>>>,
 }
 
 /// What a node holds of one shard.
@@ -235,7 +248,8 @@ impl Node {
         };
         let shards = config.shards.shards().map(shard).collect();
         let turn = Turn { batch, outputs: Vec::new() };
-        Ok(Node { config, origin, clock: Clock::default(), origins, shards, peers: BTreeSet::new(), turn })
+        let (clock, peers, fresh) = (Clock::default(), BTreeSet::new(), BTreeMap::new());
+        Ok(Node { config, origin, clock, origins, shards, peers, turn, fresh })
     }
 
     /// Decides about one input: changes go into the turn's batch, what is to be said into its outputs.
@@ -259,6 +273,12 @@ impl Node {
 
     /// Ends the turn. The shell writes the batch, syncs, and only then delivers the outputs.
     pub fn end_turn(&mut self) -> Turn {
+        for (shard, deltas) in core::mem::take(&mut self.fresh) {
+            for peer in &self.peers {
+                let message = Message::Fresh { shard, deltas: deltas.clone() };
+                self.turn.outputs.push(Output::Send { to: *peer, message });
+            }
+        }
         core::mem::take(&mut self.turn)
     }
 

@@ -1,11 +1,8 @@
-//! What clients ask: find the replica, read or mint, apply, answer, and tell the peers.
+//! What clients ask: find the replica, read or mint, apply, answer. The turn's end tells the peers.
 
-use super::{Node, Now, Output};
+use super::{Node, Now};
 use crate::cell::Type;
 use crate::context::Context;
-use crate::delta::Delta;
-use crate::id::ShardId;
-use crate::message::Message;
 use crate::name::{Bucket, Key};
 use crate::replica::read::{self, Found};
 use crate::replica::write::{self, Author, Minted, WriteRequest, Written};
@@ -104,7 +101,7 @@ impl Node {
         };
         if let Some(delta) = delta {
             self.apply(disk, &delta, place.shard)?;
-            self.tell_peers(place.shard, Arc::new(delta));
+            self.fresh.entry(place.shard).or_default().push(Arc::new(delta));
         }
         let context = match self.with_view(disk, place, |view| read::context(view, counts)) {
             Ok(context) => context,
@@ -115,17 +112,5 @@ impl Node {
             }
         };
         Ok(Reply::Written { written, context })
-    }
-
-    fn tell_peers(&mut self, shard: ShardId, delta: Arc<Delta>) {
-        let outputs: Vec<Output> = self
-            .peers
-            .iter()
-            .map(|peer| {
-                let message = Message::Fresh { shard, deltas: alloc::vec![delta.clone()] };
-                Output::Send { to: *peer, message }
-            })
-            .collect();
-        self.turn.outputs.extend(outputs);
     }
 }

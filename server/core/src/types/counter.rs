@@ -6,7 +6,7 @@
 //! was reset, both as absolute marks, so applying is a maximum and never an addition.)
 
 use super::{Refusal, View, missing_head};
-use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen};
+use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen, TOTAL_MAX};
 use crate::context::Context;
 use crate::delta::Effect;
 use crate::id::{Dot, Seq};
@@ -64,16 +64,16 @@ impl Slots {
     }
 
     /// The increment that the delta `dot` makes: its origin goes on with its youngest slot.
-    fn increment(&self, dot: Dot, amount: i128) -> Effect {
+    fn increment(&self, dot: Dot, amount: i128) -> Result<Effect, Refusal> {
         let own = self.0.iter().rev().find(|(id, _)| id.origin == dot.origin);
-        match own {
-            Some((id, slot)) => Effect::Increment {
-                birth: id.birth,
-                previous: slot.last.seq,
-                total: slot.last.total + amount,
-                amount,
-            },
-            None => Effect::Increment { birth: dot.seq, previous: 0, total: amount, amount },
+        let Some((id, slot)) = own else {
+            return Ok(Effect::Increment { birth: dot.seq, previous: 0, total: amount, amount });
+        };
+        match slot.last.total.saturating_add(amount) {
+            total if total.abs() <= TOTAL_MAX => {
+                Ok(Effect::Increment { birth: id.birth, previous: slot.last.seq, total, amount })
+            }
+            _ => Err(Refusal::CounterOverflow),
         }
     }
 }
@@ -111,14 +111,14 @@ pub(crate) fn update(
         slots.take(&seen);
         effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
     }
-    let after = slots.value() + amount;
+    let after = slots.value().saturating_add(amount);
     let leaves_i64 = i64::try_from(after).is_err() && after.unsigned_abs() > before.unsigned_abs();
     if leaves_i64 {
         return Err(Refusal::CounterOverflow);
     }
     let takes_only = ops.iter().all(is_reset);
     if !takes_only && (amount != 0 || head.is_empty()) {
-        effects.push(slots.increment(dot, amount));
+        effects.push(slots.increment(dot, amount)?);
     }
     if !effects.is_empty() {
         effects.splice(0..0, missing_head(head, Head::Counter));
