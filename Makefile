@@ -49,7 +49,14 @@ bench: ## there is nothing to measure from outside yet: says what is missing
 	@echo "What there is: the cost gates in tests/costs.rs, part of 'make test'." >&2
 	@exit 1
 
+# What a build needs. What can be set up from here is set up, saying so.
 .PHONY: .rust
 .rust:
 	@command -v cargo >/dev/null || { echo "Meridian needs Rust: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "Meridian needs a C compiler to link: apt-get install gcc" >&2; exit 1; }
+	@for part in fmt clippy; do \
+		cargo $$part --version >/dev/null 2>&1 || { \
+			echo "Adding Rust's components rustfmt and clippy, which the tests need."; \
+			rustup component add rustfmt clippy; \
+		}; \
+	done
