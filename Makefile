@@ -34,8 +34,13 @@ fix: .rust ## formats, and mends what the lints can mend
 	cargo fmt --all
 	cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 
-demo dev: ## there is no server yet: says what is missing
-	@echo "make $@: not there yet. Meridian has its engine and the engine's proof, and no server around it." >&2
+demo: .no-server ## there is no server yet: says what is missing
+
+dev: .no-server ## there is no server yet: says what is missing
+
+.PHONY: .no-server
+.no-server:
+	@echo "Not there yet: Meridian has its engine and the engine's proof, and no server around it." >&2
 	@echo "What there is: 'make test' runs everything, 'make model' the model fuzzer for as long as you like." >&2
 	@exit 1
 
