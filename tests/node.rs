@@ -70,6 +70,16 @@ fn a_log_that_goes_on_behind_the_version_vector_is_refused() {
     assert!(matches!(lab.restart(N1, OriginId(7)), Err(OpenError::LogTorn { .. })));
 }
 
+#[test]
+fn data_without_a_format_is_refused() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let mut lost = Batch::default();
+    lost.delete(Space::Meta, vec![1]);
+    lab.members[N1].disk.write(&lost).unwrap();
+    assert_eq!(lab.restart(N1, OriginId(7)), Err(OpenError::FormatMissing));
+}
+
 // -- turns -----------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -194,6 +204,41 @@ fn totals_that_only_a_lying_peer_could_send_do_no_harm() {
     assert_eq!(lab.read(N1, "hits", None), "0");
 }
 
+#[test]
+fn a_delta_that_came_for_another_shard_is_not_applied() {
+    let shards = ShardCount::new(256).unwrap();
+    let mut lab = Lab::with(1, Config { shards, ..config() });
+    let wrong = ShardId((shards.shard_of(&bucket(), &key("k")).0 + 1) % 256);
+    let changes =
+        vec![Change { bucket: bucket(), key: key("k"), effects: vec![Effect::Clear { seen: None }] }];
+    let deps = meridian_core::version_vector::VersionVector::default();
+    let dot = Dot::new(OriginId(9), 1);
+    let delta = Delta { dot, generation: 0, deps, hlc: Hlc(1), changes };
+    let member = &mut lab.members[N1];
+    let message = Message::Fresh { shard: wrong, deltas: vec![Arc::new(delta)] };
+    member.node.step(Now::default(), &member.disk, Input::Message { from: NodeId(9), message }).unwrap();
+    assert_eq!(member.node.end_turn().outputs, [Output::Misplaced { shard: wrong, dot, from: NodeId(9) }]);
+    assert!(member.node.replica(wrong).unwrap().vector().is_empty());
+}
+
+#[test]
+fn half_of_a_peers_delta_is_never_left_in_the_batch() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "tags", add(&["b"]));
+    lab.exchange();
+    damage_cell(&mut lab, N1);
+    lab.write(N2, "tags", add(&["a", "b", "c"]));
+    let (_, bytes) = lab.take_messages(N1).pop().expect("n2 tells n1");
+    let member = &mut lab.members[N1];
+    let origins = member.node.origins().len();
+    let message = Message::from_bytes(&bytes).unwrap();
+    member.node.step(Now::default(), &member.disk, Input::Message { from: node_id(N2), message }).unwrap();
+    let turn = member.node.end_turn();
+    assert!(turn.batch.is_empty(), "{:?}", turn.batch);
+    assert_eq!(member.node.origins().len(), origins, "the number of n2's origin is taken back");
+    assert!(member.node.replica(SHARD).unwrap().is_quarantined());
+}
+
 // -- limits ----------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -207,6 +252,7 @@ fn a_version_vector_takes_1024_origins_and_refuses_writes_of_the_next() {
     let full = lab.vector(N1);
     lab.restart(N1, OriginId(7)).unwrap();
     assert_eq!(lab.refused(N1, "hits", write_of(increment(1), None, None)), Refusal::OriginsFull);
+    lab.write(N1, "nothing", Write::Delete);
     assert_eq!(lab.read(N1, "hits", None), "1024");
     assert_eq!(lab.refused(N2, "hits", write_of(increment(1), None, None)), Refusal::OriginsFull);
     assert_eq!(lab.vector(N1), full);
@@ -327,7 +373,7 @@ fn old_contexts_leave_no_more_than_64_siblings() {
 // -- pulls -----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_pull_that_is_not_answered_goes_to_the_next_peer() {
+fn a_pull_that_is_not_answered_is_made_again_and_goes_to_another_peer_too() {
     let mut lab = Lab::new(3);
     lab.write(N1, "k", put("a"));
     lab.carry(N1, N3);
@@ -338,8 +384,80 @@ fn a_pull_that_is_not_answered_goes_to_the_next_peer() {
     lab.tick_all(100);
     assert_eq!(pulls_for(&mut lab, N1) + pulls_for(&mut lab, N3), 0, "and waits for the answer");
     lab.tick_all(600);
-    assert_eq!(pulls_for(&mut lab, N3), 1, "then it asks another");
-    assert_eq!(pulls_for(&mut lab, N1), 0);
+    assert_eq!(
+        (pulls_for(&mut lab, N1), pulls_for(&mut lab, N3)),
+        (1, 1),
+        "then it asks again, and another too"
+    );
+}
+
+#[test]
+fn an_answer_of_one_peer_does_not_stand_for_that_of_another() {
+    let mut lab = Lab::new(3);
+    lab.write(N1, "k", put("a"));
+    lab.take_messages(N2);
+    lab.take_messages(N3);
+    lab.step(N3, Input::PeerUp(node_id(N2)));
+    lab.step(N3, Input::PeerUp(node_id(N1)));
+    lab.take_messages(N1);
+    lab.carry(N3, N2);
+    lab.carry(N2, N3);
+    lab.tick_all(1_000);
+    lab.exchange();
+    assert_eq!(lab.read(N3, "k", None), "a", "n1's pull was lost, and n2 has nothing");
+}
+
+#[test]
+fn what_was_turned_away_while_another_peer_is_asked_is_pulled_all_the_same() {
+    let mut lab = Lab::with(3, Config { parked_bytes_max: 0, ..config() });
+    lab.write(N3, "c", put("first"));
+    lab.carry(N3, N1);
+    lab.step(N2, Input::PeerUp(node_id(N3)));
+    lab.write(N1, "k", put("second"));
+    lab.carry(N1, N2);
+    lab.exchange();
+    assert_eq!((lab.read(N2, "c", None), lab.read(N2, "k", None)), ("first".into(), "second".into()));
+}
+
+#[test]
+fn a_quarantined_replica_asks_nobody() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "tags", add(&["b"]));
+    lab.exchange();
+    damage_cell(&mut lab, N1);
+    assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
+    lab.step(N1, Input::PeerUp(node_id(N2)));
+    lab.tick_all(1_000);
+    assert_eq!(pulls_for(&mut lab, N2), 0);
+}
+
+#[test]
+fn one_whose_version_vector_is_full_is_not_sent_what_it_cannot_count() {
+    let mut lab = Lab::with(3, Config { pull_bytes_max: 1, ..config() });
+    for run in 0..ORIGINS_MAX as u64 - 2 {
+        lab.restart(N1, OriginId(0x1000 + run)).unwrap();
+        lose_all(&mut lab);
+        lab.write(N1, "hits", increment(1));
+    }
+    lab.write(N3, "n3", put("1"));
+    lab.carry(N3, N1);
+    lose_all(&mut lab);
+    lab.step(N2, Input::PeerUp(node_id(N1)));
+    lab.exchange_all();
+    lab.write(N2, "n2", put("1"));
+    lose_all(&mut lab);
+    lab.restart(N1, OriginId(5)).unwrap();
+    lose_all(&mut lab);
+    lab.write(N1, "n1", put("1"));
+    lab.write(N3, "n3", put("2"));
+    lab.carry(N3, N1);
+    lose_all(&mut lab);
+    let len = |at: usize| lab.members[at].node.replica(SHARD).unwrap().vector().len();
+    assert_eq!([len(N1), len(N2)], [ORIGINS_MAX, ORIGINS_MAX], "each has an origin that the other lacks");
+    lab.step(N2, Input::PeerUp(node_id(N1)));
+    lab.carry(N2, N1);
+    lab.carry(N1, N2);
+    assert_eq!(lab.read(N2, "n3", None), "2", "the origin without room does not stand before the others");
 }
 
 #[test]
@@ -422,6 +540,13 @@ fn format_row(format: u8, shards: u8) -> Vec<u8> {
     let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&[1], Space::Meta as u64);
     let sum = xxhash_rust::xxh3::xxh3_64_with_seed(&body, seed) as u32;
     [&body[..], &sum.to_be_bytes()].concat()
+}
+
+/// Everything that is on its way gets lost.
+fn lose_all(lab: &mut Lab) {
+    for at in 0..lab.members.len() {
+        lab.take_messages(at);
+    }
 }
 
 /// How many pulls are on their way to a node; they get lost.

@@ -108,7 +108,7 @@ impl Lab {
                 Output::Send { to, message } => {
                     self.members[to.0 as usize - 1].inbox.push((at, message.to_bytes()));
                 }
-                Output::Quarantined { .. } | Output::OriginShared { .. } => {}
+                Output::Quarantined { .. } | Output::OriginShared { .. } | Output::Misplaced { .. } => {}
             }
         }
         answer
@@ -144,6 +144,16 @@ impl Lab {
         for (from, bytes) in messages {
             let message = Message::from_bytes(&bytes).expect("what a node says can be read");
             self.step(to, Input::Message { from: node_id(from), message });
+        }
+    }
+
+    /// Delivers everything until all is quiet, however long it takes.
+    pub fn exchange_all(&mut self) {
+        while self.members.iter().any(|member| !member.inbox.is_empty()) {
+            for to in 0..self.members.len() {
+                let messages = self.take_messages(to);
+                self.deliver(to, messages);
+            }
         }
     }
 

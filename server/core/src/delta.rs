@@ -128,11 +128,12 @@ impl Effect {
     }
 }
 
-/// A map's entry of an origin and a sequence, with its share of a tree node that may be half empty.
-const VECTOR_ENTRY_BYTES: usize = 32;
-
+/// About what a map of origins takes: a tree node, and for each entry its share of nodes that may be half empty.
 fn vector_footprint(vector: &VersionVector) -> usize {
-    vector.len() * VECTOR_ENTRY_BYTES
+    match vector.len() {
+        0 => 0,
+        entries => 192 + entries * 32,
+    }
 }
 
 impl Delta {
@@ -221,7 +222,7 @@ const CHANGE_BYTES_MIN: usize = 5 + EFFECT_BYTES_MIN;
 pub(crate) const DELTA_BYTES_MIN: usize = 4 + CHANGE_BYTES_MIN;
 
 /// Most origins that a delta's deps may name for it to be written as what follows another: reading it copies them all.
-const FOLLOWS_ORIGINS_MAX: usize = 32;
+const FOLLOWS_ORIGINS_MAX: usize = 16;
 
 /// Most bytes of memory for each byte of a delta on the wire: reading a message takes at most so many times its size.
 pub const FOOTPRINT_PER_BYTE_MAX: usize = 128;

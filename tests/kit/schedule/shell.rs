@@ -42,8 +42,12 @@ impl World {
         }
         let quarantined = turn.outputs.iter().any(|output| matches!(output, Output::Quarantined { .. }));
         self.tally.quarantines += u64::from(quarantined);
-        if turn.outputs.iter().any(|output| matches!(output, Output::OriginShared { .. })) {
-            return Err(format!("n{}: its origin is used by another: {:?}", seat + 1, turn.outputs));
+        if turn
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::OriginShared { .. } | Output::Misplaced { .. }))
+        {
+            return Err(format!("n{}: a complaint: {:?}", seat + 1, turn.outputs));
         }
         if quarantined && !*rotten {
             return Err(format!("a healthy replica was quarantined: {:?}", turn.outputs));
@@ -91,7 +95,7 @@ impl World {
                     }
                 }
                 Output::Send { to, message } => self.send(seat, to, &message),
-                Output::Quarantined { .. } | Output::OriginShared { .. } => {}
+                Output::Quarantined { .. } | Output::OriginShared { .. } | Output::Misplaced { .. } => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What peers say: deltas to apply, park or drop, and pulls to answer. Where something is missing, pull it.
 
-use super::{Node, Now, Output, Pull};
+use super::{Node, Now, Output};
 use crate::delta::Delta;
 use crate::delta_log;
 use crate::id::{NodeId, ShardId};
@@ -12,7 +12,6 @@ use crate::storage::{Overlay, Read, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 impl Node {
     pub(super) fn message(
@@ -45,8 +44,7 @@ impl Node {
         deltas: Vec<Arc<Delta>>,
     ) -> Result<(), StorageError> {
         let complete = self.take_in(now, disk, from, shard, deltas)?;
-        let pulling = self.shard(shard).pull.is_some();
-        if !complete && !pulling {
+        if !complete && self.shard_mut(shard).pulls.needs(from) {
             self.pull(now, from, shard);
         }
         Ok(())
@@ -66,11 +64,13 @@ impl Node {
         let complete = self.take_in(now, disk, from, shard, deltas)?;
         let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
         let state = self.shard_mut(shard);
-        match (*state.replica.vector() != before, more, complete) {
-            (true, true, _) => self.pull(now, from, shard),
-            (_, false, true) => state.pull = None,
-            // This peer brings nothing further now: ask another, and not at once.
-            _ => state.pull = Some(Pull { peer: from, again_at_ms }),
+        let renew = state.pulls.answered(from);
+        let progress = *state.replica.vector() != before;
+        match (more || renew || !complete, progress) {
+            (false, _) => {}
+            (true, true) => self.pull(now, from, shard),
+            // It brings nothing further now: it rests, and others are asked too.
+            (true, false) => state.pulls.asked(from, again_at_ms),
         }
         Ok(())
     }
@@ -87,6 +87,10 @@ impl Node {
         let parked_bytes_max = self.config.parked_bytes_max;
         let mut all_kept = true;
         for delta in deltas {
+            if !self.belongs(shard, &delta) {
+                self.turn.outputs.push(Output::Misplaced { shard, dot: delta.dot, from });
+                continue;
+            }
             if delta.dot.origin == self.origin {
                 self.check_own(disk, from, shard, &delta)?;
                 continue;
@@ -100,7 +104,16 @@ impl Node {
             }
         }
         self.apply_parked(disk, shard)?;
-        Ok(all_kept && self.shard(shard).parking.is_empty())
+        let state = self.shard_mut(shard);
+        let complete = all_kept && state.parking.is_empty();
+        state.pulls.waiting = !complete;
+        Ok(complete)
+    }
+
+    /// Whether all keys of a delta lie in the shard that it came for.
+    fn belongs(&self, shard: ShardId, delta: &Delta) -> bool {
+        let shards = self.config.shards;
+        delta.changes.iter().all(|change| shards.shard_of(&change.bucket, &change.key) == shard)
     }
 
     /// A delta of this very run that comes back. One that this run did not make like this was made by a clone of it.
@@ -162,7 +175,7 @@ impl Node {
     fn pull(&mut self, now: Now, peer: NodeId, shard: ShardId) {
         let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
         let state = self.shard_mut(shard);
-        state.pull = Some(Pull { peer, again_at_ms });
+        state.pulls.asked(peer, again_at_ms);
         let have = state.replica.vector().clone();
         self.turn.outputs.push(Output::Send { to: peer, message: Message::Pull { shard, have } });
     }
@@ -171,28 +184,25 @@ impl Node {
     pub(super) fn peer_up(&mut self, now: Now, peer: NodeId) {
         self.peers.insert(peer);
         for shard in self.config.shards.shards() {
-            self.pull(now, peer, shard);
+            if !self.shard(shard).replica.is_quarantined() {
+                self.pull(now, peer, shard);
+            }
         }
     }
 
     /// A peer cannot be reached: what it was asked for is asked of another at the next tick.
     pub(super) fn peer_down(&mut self, peer: NodeId) {
         self.peers.remove(&peer);
-        for pull in self.shards.iter_mut().filter_map(|state| state.pull.as_mut()) {
-            if pull.peer == peer {
-                pull.again_at_ms = 0;
-            }
+        for state in &mut self.shards {
+            state.pulls.forget(peer);
         }
     }
 
-    /// Pulls again what was not answered in time, from the next peer in turn.
+    /// Pulls again what was not answered in time.
     pub(super) fn retry_pulls(&mut self, now: Now) {
         for shard in self.config.shards.shards() {
-            let due = self.shard(shard).pull.filter(|pull| pull.again_at_ms <= now.mono_ms);
-            let Some(Pull { peer, .. }) = due else { continue };
-            let after = (Bound::Excluded(peer), Bound::Unbounded);
-            if let Some(next) = self.peers.range(after).next().or(self.peers.first()).copied() {
-                self.pull(now, next, shard);
+            for peer in self.shard(shard).pulls.due(now.mono_ms, self.peers.iter()) {
+                self.pull(now, peer, shard);
             }
         }
     }

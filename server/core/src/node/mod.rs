@@ -12,6 +12,7 @@
 //! - The disk is lent for reading. It must hold all batches of earlier turns, synced or not.
 //! - An origin is used for one run. A node that is opened on a disk that knows its origin refuses.
 
+mod pulls;
 mod messages;
 mod requests;
 
@@ -31,6 +32,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use pulls::Pulls;
 pub use requests::{Operation, Reply, Request};
 
 /// What a node is told when it starts.
@@ -124,6 +126,15 @@ pub enum Output {
         /// Who sent it.
         from: NodeId,
     },
+    /// A peer sent a delta for a shard in which its keys do not lie: it is not applied. To be logged and counted.
+    Misplaced {
+        /// The shard that it came for.
+        shard: ShardId,
+        /// The delta.
+        dot: Dot,
+        /// Who sent it.
+        from: NodeId,
+    },
     /// A row is damaged: the shard's replica answers nobody from now on. To be logged and counted.
     Quarantined {
         /// Which replica.
@@ -156,6 +167,11 @@ pub enum OpenError {
         /// The newest that this version knows.
         known: u64,
     },
+    /// There is data, and the row that says its format is gone.
+    #[error(
+        "there is data without a format: a part of it was lost; set it aside and start on an empty directory"
+    )]
+    FormatMissing,
     /// The data belongs to a cluster with another number of shards.
     #[error(
         "the data has {found} shards and the node was told {told}: the number is the cluster's and never changes"
@@ -200,17 +216,7 @@ pub struct Node {
 struct Shard {
     replica: Replica,
     parking: Parking,
-    /// The pull that is not answered yet.
-    pull: Option<Pull>,
-}
-
-/// A question for missing deltas.
-#[derive(Clone, Copy, Debug)]
-struct Pull {
-    /// Who was asked.
-    peer: NodeId,
-    /// When to ask again, on the monotonic clock.
-    again_at_ms: u64,
+    pulls: Pulls,
 }
 
 impl Node {
@@ -223,6 +229,7 @@ impl Node {
     pub fn open(config: Config, disk: &dyn Read, origin: OriginId) -> Result<Node, OpenError> {
         let mut batch = Batch::default();
         match rows::get_format(disk)? {
+            None if !rows::is_empty(disk)? => return Err(OpenError::FormatMissing),
             None => rows::put_format(&mut batch, config.shards),
             Some((found, _)) if found > FORMAT => {
                 return Err(OpenError::FormatTooNew { found, known: FORMAT });
@@ -243,7 +250,7 @@ impl Node {
             Shard {
                 replica: Replica::new(id, vector, config.planted),
                 parking: Parking::default(),
-                pull: None,
+                pulls: Pulls::default(),
             }
         };
         let shards = config.shards.shards().map(shard).collect();
@@ -328,9 +335,10 @@ impl Node {
         if let StorageError::Io(_) = error {
             return Err(error);
         }
-        let replica = &mut self.shard_mut(shard).replica;
-        if !replica.is_quarantined() {
-            replica.quarantine();
+        let state = self.shard_mut(shard);
+        if !state.replica.is_quarantined() {
+            state.replica.quarantine();
+            (state.parking, state.pulls) = (Parking::default(), Pulls::default());
             self.turn.outputs.push(Output::Quarantined { shard, error });
         }
         Ok(())

@@ -115,9 +115,6 @@ pub fn mint(
     if write.size() > OPERATIONS_MAX {
         return Err(Refusal::TooManyOperations.into());
     }
-    if !replica.has_room_for(author.origin) {
-        return Err(Refusal::OriginsFull.into());
-    }
     if let (Some(named), Some(fits)) = (*named, write.fits())
         && named != fits
     {
@@ -131,6 +128,9 @@ pub fn mint(
     let counts = write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter);
     if effects.is_empty() {
         return Ok(Minted { delta: None, written, counts });
+    }
+    if !replica.has_room_for(author.origin) {
+        return Err(Refusal::OriginsFull.into());
     }
     let change = Change { bucket: view.place.bucket.clone(), key: view.place.key.clone(), effects };
     let deps = replica.vector().without(author.origin);

@@ -67,3 +67,15 @@ pub(crate) fn put_format(batch: &mut Batch, shards: ShardCount) {
     codec::put_varint(&mut body, u64::from(shards.get()));
     put_row(batch, Space::Meta, alloc::vec![keys::META_FORMAT], body);
 }
+
+/// Whether there is no row at all.
+pub(crate) fn is_empty(disk: &dyn Read) -> Result<bool, StorageError> {
+    let mut empty = true;
+    for space in Space::ALL {
+        disk.scan(space, &[], &[], &mut |_, _| {
+            empty = false;
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(empty)
+}

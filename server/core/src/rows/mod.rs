@@ -35,7 +35,7 @@ pub(crate) use cells::{
     slots,
 };
 pub(crate) use log::{
-    get_delta, get_format, has_delta, put_delta, put_format, put_vector_entry, scan_vectors,
+    get_delta, get_format, has_delta, is_empty, put_delta, put_format, put_vector_entry, scan_vectors,
 };
 
 /// The number of this layout. A data directory with a greater one is refused.
