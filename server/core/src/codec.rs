@@ -99,6 +99,12 @@ pub fn put_list<T: Encode>(out: &mut Vec<u8>, items: &[T]) {
     }
 }
 
+/// A list for so many items as somebody says: exact where they are few, as they nearly always are, and growing with
+/// what is really there where they are many.
+pub(crate) fn list_for<T>(count: usize) -> Vec<T> {
+    Vec::with_capacity(count.min(4))
+}
+
 /// Reads values from bytes that nobody vouches for.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
@@ -222,7 +228,7 @@ impl<'a> Reader<'a> {
     /// As the items' own.
     pub fn list<T: Encode>(&mut self, item_bytes_min: usize) -> Result<Vec<T>, DecodeError> {
         let count = self.count(item_bytes_min)?;
-        let mut items = Vec::new();
+        let mut items = list_for(count);
         for _ in 0..count {
             items.push(T::decode(self)?);
         }

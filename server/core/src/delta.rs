@@ -272,8 +272,9 @@ impl Delta {
             }
             (tag, _) => return Err(DecodeError::Tag { what: "delta", tag }),
         };
-        let mut changes: Vec<Change> = Vec::new();
-        for _ in 0..input.count(CHANGE_BYTES_MIN)? {
+        let count = input.count(CHANGE_BYTES_MIN)?;
+        let mut changes: Vec<Change> = codec::list_for(count);
+        for _ in 0..count {
             let change = decode_change(hlc, input)?;
             if changes.last().is_some_and(|last| last.name() >= change.name()) {
                 return Err(DecodeError::Invalid("delta: keys ascend"));
@@ -361,8 +362,9 @@ fn decode_deps_after(earlier: &VersionVector, input: &mut Reader<'_>) -> Result<
 fn decode_change(hlc: Hlc, input: &mut Reader<'_>) -> Result<Change, DecodeError> {
     let bucket = Bucket::new(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
     let key = Key::new(input.bytes()?).map_err(|_| DecodeError::Invalid("key"))?;
-    let mut effects: Vec<Effect> = Vec::new();
-    for _ in 0..input.count(EFFECT_BYTES_MIN)? {
+    let count = input.count(EFFECT_BYTES_MIN)?;
+    let mut effects: Vec<Effect> = codec::list_for(count);
+    for _ in 0..count {
         let effect = decode_effect(hlc, input)?;
         if effects.last().is_some_and(|last| last.place() >= effect.place()) {
             return Err(DecodeError::Invalid("delta: each cell once, in order"));
