@@ -510,6 +510,18 @@ fn an_add_takes_nothing_away_whatever_its_context() {
 }
 
 #[test]
+fn the_context_of_an_answer_covers_all_that_its_replica_had() {
+    let mut nodes = Lab::new(2);
+    nodes.write(N1, "tags", add(&["jazz"]));
+    nodes.exchange();
+    let answer = nodes.ask(N1, "tags", write_of(add(&["robots"]), None, None));
+    let Reply::Written { context, .. } = answer else { panic!("an add is written: {answer:?}") };
+    nodes.write_seen(N1, "tags", clear(), &context);
+    nodes.exchange();
+    nodes.reads("tags", ["{}", "{}"]);
+}
+
+#[test]
 fn a_context_from_another_node_takes_away_no_more_than_this_replica_has() {
     let mut nodes = Lab::new(2);
     nodes.write(N1, "tags", add(&["jazz"]));
