@@ -87,6 +87,13 @@ impl Lab {
         Ok(())
     }
 
+    /// Flips a bit in the first member or slot on a node's disk.
+    pub fn damage_cell(&mut self, at: usize) {
+        let disk = &mut self.members[at].disk;
+        let row = disk.rows(Space::Cell).next().expect("a cell").0.to_vec();
+        disk.damage(Space::Cell, &row, |value| value[0] ^= 1);
+    }
+
     /// Sets a node's wall clock ahead.
     pub fn set_ahead(&mut self, at: usize, ms: u64) {
         self.members[at].ahead_ms = ms;
