@@ -432,7 +432,8 @@ impl Machine {
         let input =
             Input::Request { id: RequestId(0), request: request(key, Operation::Read { named: None }) };
         node.step(Now::default(), &self.disk, input).map_err(|error| error.to_string())?;
-        match node.end_turn().outputs.pop() {
+        let is_reply = |output: &Output| matches!(output, Output::Reply { .. });
+        match node.end_turn().outputs.into_iter().rfind(is_reply) {
             Some(Output::Reply { reply: Reply::Read(found), .. }) => Ok(found.value),
             other => Err(format!("a read was answered {other:?}")),
         }
@@ -454,7 +455,9 @@ impl Machine {
     fn all_deltas(&mut self) -> Result<Vec<Arc<Delta>>, String> {
         let pull = Message::Pull { shard: SHARD, have: VersionVector::default() };
         self.step(Now::default(), Input::Message { from: NodeId(99), message: pull })?;
-        match self.end_turn()?.pop() {
+        let is_answer =
+            |output: &Output| matches!(output, Output::Send { message: Message::Missing { .. }, .. });
+        match self.end_turn()?.into_iter().rfind(is_answer) {
             Some(Output::Send { message: Message::Missing { deltas, more: false, .. }, .. }) => Ok(deltas),
             other => Err(format!("a pull was answered {other:?}")),
         }
