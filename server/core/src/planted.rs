@@ -3,6 +3,9 @@
 //! The switch is a value in the node's configuration, so a thousand nodes in one process may each have another bug.
 //! Without the feature `planted-bugs` there is no switch and asking for a bug is `false` at compile time.
 
+/// Whether this build can have deliberate bugs: the feature `planted-bugs`. A binary that says yes is for tests.
+pub const PLANTED_BUGS: bool = cfg!(feature = "planted-bugs");
+
 /// One deliberate bug, named after what is left out or done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {

@@ -13,7 +13,7 @@ use core::fmt;
 use core::ops::{Bound, ControlFlow};
 
 /// A family of rows. The numbers are the disk's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
     /// One row for each key: its head. Kept apart so that listing keys never walks members.
     Head = 1,

@@ -151,6 +151,8 @@ pub struct Turn {
     pub batch: Batch,
     /// To be delivered once the batch is synced, in order.
     pub outputs: Vec<Output>,
+    /// The replicas whose version vector or standing is another than before: to be published with the batch.
+    pub changed: BTreeSet<ShardId>,
 }
 
 /// Why a node does not start.
@@ -254,7 +256,7 @@ impl Node {
             }
         };
         let shards = config.shards.shards().map(shard).collect();
-        let turn = Turn { batch, outputs: Vec::new() };
+        let turn = Turn { batch, ..Turn::default() };
         let (clock, peers, fresh) = (Clock::default(), BTreeSet::new(), BTreeMap::new());
         Ok(Node { config, origin, clock, origins, shards, peers, turn, fresh })
     }
@@ -339,6 +341,7 @@ impl Node {
         if !state.replica.is_quarantined() {
             state.replica.quarantine();
             (state.parking, state.pulls) = (Parking::default(), Pulls::default());
+            self.turn.changed.insert(shard);
             self.turn.outputs.push(Output::Quarantined { shard, error });
         }
         Ok(())
@@ -346,6 +349,7 @@ impl Node {
 
     /// Applies a delta that the gate let through.
     fn apply(&mut self, disk: &dyn Read, delta: &Delta, shard: ShardId) -> Result<(), StorageError> {
+        self.turn.changed.insert(shard);
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
         self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)
     }
