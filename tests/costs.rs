@@ -359,7 +359,7 @@ impl Host {
         let counted = Counted { disk: &self.disk, cost: Cell::default() };
         self.node.step(now, &counted, input).expect("the disk does not fail");
         let mut cost = counted.cost.get();
-        let Turn { batch, outputs } = self.end_turn();
+        let Turn { batch, outputs, .. } = self.end_turn();
         for (_, key, value) in batch.iter() {
             cost.rows_written += 1;
             cost.bytes_written += key.len() + value.map_or(0, <[u8]>::len);

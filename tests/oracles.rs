@@ -408,7 +408,7 @@ impl Machine {
 
     /// Ends the turn, and gives its outputs once they may leave.
     fn end_turn(&mut self) -> Result<Vec<Output>, String> {
-        let Turn { batch, outputs } = self.node.end_turn();
+        let Turn { batch, outputs, .. } = self.node.end_turn();
         self.disk.write(&batch).and_then(|()| self.disk.sync()).map_err(|error| error.to_string())?;
         match outputs.iter().find(|output| matches!(output, Output::Quarantined { .. })) {
             Some(output) => Err(format!("{output:?}")),

@@ -9,7 +9,7 @@ use meridian_core::codec::Encode;
 use meridian_core::id::{Dot, OriginId, Seq, ShardId};
 use meridian_core::name::{Key, Member};
 use meridian_core::node::Node;
-use meridian_core::storage::{MemStorage, Space, StorageError};
+use meridian_core::storage::{Read, Space, StorageError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything visible in one replica.
@@ -49,7 +49,7 @@ impl Content {
     ///
     /// # Errors
     /// The disk's, and a row that is not where the layout says.
-    pub fn of_node(node: &Node, disk: &MemStorage) -> Result<(Content, Vec<u8>), ContentError> {
+    pub fn of_node(node: &Node, disk: &dyn Read) -> Result<(Content, Vec<u8>), ContentError> {
         let replica = node.replica(ShardId(0)).expect("the only shard");
         let (mut rows, mut bytes) = (Vec::new(), Vec::new());
         let scanned = replica.scan_content(disk, node.origins(), &mut |space, row, content| {

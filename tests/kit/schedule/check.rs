@@ -1,6 +1,6 @@
 //! The comparison of a node with the model, after every step.
 
-use super::World;
+use super::{Disk, World};
 use crate::content::{Content, ContentError};
 use crate::model::{self, Event, Model, Vector};
 use meridian_core::cell::Head;
@@ -12,7 +12,7 @@ use meridian_core::node::Turn;
 use meridian_core::storage::Space;
 use std::collections::BTreeMap;
 
-impl World {
+impl<D: Disk> World<D> {
     /// A node's content is what the model says for its version vector, and that of every node with an equal one.
     pub(super) fn check(&mut self, seat: usize) -> Result<(), String> {
         self.check_clock(seat)?;

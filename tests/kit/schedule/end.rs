@@ -1,19 +1,18 @@
 //! The end of a schedule: faults off, all heals, and everybody must come to the same.
 
-use super::World;
+use super::{Disk, World};
 use crate::model::{self, Model};
 use meridian_core::node::Input;
-use meridian_core::storage::MemStorage;
 
 /// Rounds of meeting each other that suffice by far.
 const ROUNDS_MAX: usize = 30;
 
-impl World {
+impl<D: Disk> World<D> {
     pub(super) fn finish(&mut self) -> Result<(), String> {
         (self.mix.loss, self.mix.doubling) = (0, 0);
         for seat in 0..self.seats.len() {
             if self.seats[seat].rotten {
-                self.replace_disk(seat, MemStorage::default())?;
+                self.replace_disk(seat, D::empty())?;
             }
         }
         self.converge()?;

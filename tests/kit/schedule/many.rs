@@ -1,14 +1,25 @@
 //! Many schedules at once, on all cores.
 
-use super::{Failure, Tally, run};
+use super::{Disk, Failure, Tally, run_on};
 use crate::faults::Fault;
+use meridian_core::storage::MemStorage;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Runs the schedules of many seeds, and calls `each` after each. The outcome does not depend on `jobs`, and the
+/// Runs the schedules of many seeds on disks in memory, and calls `each` after each. The outcome does not depend on `jobs`, and the
 /// failures are sorted by seed.
 pub fn run_many(
+    seeds: Range<u64>,
+    jobs: usize,
+    fault: Option<Fault>,
+    each: &(dyn Fn() + Sync),
+) -> (Tally, Vec<Failure>) {
+    run_many_on::<MemStorage>(seeds, jobs, fault, each)
+}
+
+/// As [`run_many`], on other disks.
+pub fn run_many_on<D: Disk>(
     seeds: Range<u64>,
     jobs: usize,
     fault: Option<Fault>,
@@ -23,7 +34,7 @@ pub fn run_many(
                     if seed >= seeds.end {
                         return;
                     }
-                    let result = run(seed, fault, false);
+                    let result = run_on::<D>(seed, fault, false);
                     let mut outcome = outcome.lock().expect("no thread panics while it holds this");
                     match result {
                         Ok(tally) => outcome.0.add(tally),

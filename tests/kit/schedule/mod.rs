@@ -1,6 +1,6 @@
 //! Random schedules: real nodes and the reference model, side by side, compared at every step.
 //!
-//! One seed is one schedule: two to four nodes with disks in memory and one shard, some keys of every type, clients
+//! One seed is one schedule: two to four nodes with disks (in memory, or others: [`Disk`]) and one shard, some keys of every type, clients
 //! that write, read and carry contexts from node to node, a network that delays, doubles, loses and reorders encoded
 //! messages, and disks that crash with a lost tail, are wiped, put back from an old image, or rot. Each seed draws its
 //! own mix and its own limits.
@@ -15,12 +15,14 @@
 //! vector, no event that some disk still holds may be missing, and the content must be what the set of all events says.
 
 mod check;
+mod disk;
 mod end;
 mod many;
 mod shell;
 mod steps;
 
-pub use many::{cores, run_many};
+pub use disk::Disk;
+pub use many::{cores, run_many, run_many_on};
 
 use crate::faults::Fault;
 use crate::model::{Event, Model};
@@ -123,12 +125,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs one schedule. With a planted bug it should fail; without, it must not.
+/// Runs one schedule on disks in memory. With a planted bug it should fail; without, it must not.
 ///
 /// # Errors
 /// The first thing that was wrong.
 pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Tally, Failure> {
-    let mut world = World::new(seed, fault, trace);
+    run_on::<MemStorage>(seed, fault, trace)
+}
+
+/// As [`run`], on other disks.
+///
+/// # Errors
+/// The first thing that was wrong.
+pub fn run_on<D: Disk>(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Tally, Failure> {
+    let mut world = World::<D>::new(seed, fault, trace);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         for step in 0..STEPS {
             world.step = step;
@@ -168,17 +178,17 @@ struct Mix {
 }
 
 /// A node with its disk, its model and what its shell has not delivered yet.
-struct Seat {
+struct Seat<D: Disk> {
     id: NodeId,
     node: Node,
-    disk: MemStorage,
+    disk: D,
     model: Model,
     /// Outputs of turns that are written and not synced, oldest first.
     unsynced: VecDeque<Vec<meridian_core::node::Output>>,
     /// Writes that this disk has made durable and whose clients were told so.
     answered: BTreeSet<Dot>,
     /// An old state of the disk.
-    image: Option<MemStorage>,
+    image: Option<D::Image>,
     /// Whether a row of the disk was damaged.
     rotten: bool,
     /// How far the node's wall clock is ahead of the true time, in milliseconds.
@@ -197,12 +207,12 @@ struct Flight {
 }
 
 /// Everything in one schedule.
-struct World {
+struct World<D: Disk> {
     rng: ChaCha8Rng,
     mix: Mix,
     fault: Option<Fault>,
     config: Config,
-    seats: Vec<Seat>,
+    seats: Vec<Seat<D>>,
     flying: Vec<Flight>,
     /// Every event that was made and not lost before it left its node.
     events: BTreeMap<Dot, Event>,
@@ -228,8 +238,8 @@ struct World {
 const KEYS: [&[u8]; 4] = [b"k", b"k\0", b"k\0\xff", b"\0\x02a"];
 const MEMBERS: [&str; 4] = ["a", "ab", "\0", "z"];
 
-impl World {
-    fn new(seed: u64, fault: Option<Fault>, trace: bool) -> World {
+impl<D: Disk> World<D> {
+    fn new(seed: u64, fault: Option<Fault>, trace: bool) -> World<D> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let config = Config {
             shards: ShardCount::new(1).expect("a power of two"),
@@ -269,8 +279,8 @@ impl World {
         world
     }
 
-    fn fresh_seat(&mut self, id: NodeId) -> Seat {
-        let disk = MemStorage::default();
+    fn fresh_seat(&mut self, id: NodeId) -> Seat<D> {
+        let disk = D::empty();
         let origin = self.draw_origin();
         let node = Node::open(self.config.clone(), &disk, origin).expect("an empty disk opens");
         Seat {

@@ -1,6 +1,6 @@
 //! The shell that a schedule plays: it lends the disk, writes and syncs turns, delivers outputs, crashes and restarts.
 
-use super::{Flight, Seat, World};
+use super::{Disk, Flight, Seat, World};
 use crate::faults::Fault;
 use crate::model::{self, Model};
 use meridian_core::codec::Encode;
@@ -9,12 +9,11 @@ use meridian_core::id::{Dot, NodeId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::node::{Input, Node, Now, Output, Reply, Turn};
 use meridian_core::planted::Bug;
-use meridian_core::storage::{MemStorage, Storage};
 use rand::RngExt;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
-impl World {
+impl<D: Disk> World<D> {
     pub(super) fn now(&mut self, seat: usize) -> Now {
         let seat = &mut self.seats[seat];
         let wall_ms = self.now_ms.saturating_add_signed(seat.offset_ms);
@@ -28,10 +27,10 @@ impl World {
         let Seat { node, disk, rotten, .. } = &mut self.seats[seat];
         let asked = inputs.iter().filter(|input| matches!(input, Input::Request { .. })).count();
         for input in inputs {
-            node.step(now, disk, input).map_err(|error| format!("a disk in memory failed: {error}"))?;
+            node.step(now, &*disk, input).map_err(|error| format!("a healthy disk failed: {error}"))?;
         }
         let turn = node.end_turn();
-        disk.write(&turn.batch).expect("a disk in memory");
+        disk.write(&turn.batch).expect("a healthy disk");
         let replies = turn.outputs.iter().filter_map(|output| match output {
             Output::Reply { reply, .. } => Some(reply.clone()),
             _ => None,
@@ -79,7 +78,7 @@ impl World {
     pub(super) fn sync(&mut self, seat: usize) {
         let Seat { disk, unsynced, .. } = &mut self.seats[seat];
         if self.fault != Some(Fault::SyncSkipped) {
-            disk.sync().expect("a disk in memory");
+            disk.sync().expect("a healthy disk");
         }
         for outputs in std::mem::take(unsynced) {
             self.deliver_outputs(seat, outputs);
@@ -125,7 +124,7 @@ impl World {
     }
 
     /// Another disk takes the place of a node's: an empty one, or an old image of its own.
-    pub(super) fn replace_disk(&mut self, seat: usize, disk: MemStorage) -> Result<(), String> {
+    pub(super) fn replace_disk(&mut self, seat: usize, disk: D) -> Result<(), String> {
         let Seat { disk: old, rotten, answered, .. } = &mut self.seats[seat];
         *old = disk;
         *rotten = false;
@@ -144,9 +143,9 @@ impl World {
             _ => fresh,
         };
         unsynced.clear();
-        match Node::open(self.config.clone(), disk, origin) {
+        match Node::open(self.config.clone(), &*disk, origin) {
             Ok(opened) => *node = opened,
-            Err(_) if self.seats[seat].rotten => return self.replace_disk(seat, MemStorage::default()),
+            Err(_) if self.seats[seat].rotten => return self.replace_disk(seat, D::empty()),
             Err(error) => return Err(format!("a healthy disk does not open: {error}")),
         }
         self.forget_what_only(seat, before);
@@ -158,7 +157,7 @@ impl World {
     /// Events that nobody has any more: not made at all if they never left, else allowed to be lost.
     fn forget_what_only(&mut self, seat: usize, origin: meridian_core::id::OriginId) {
         let has =
-            |seat: &Seat, dot: Dot| seat.node.replica(ShardId(0)).is_some_and(|r| r.vector().covers(dot));
+            |seat: &Seat<D>, dot: Dot| seat.node.replica(ShardId(0)).is_some_and(|r| r.vector().covers(dot));
         let gone: BTreeSet<Dot> = self
             .events
             .keys()

@@ -1,6 +1,6 @@
 //! What happens in a schedule: one random step at a time.
 
-use super::World;
+use super::{Disk, World};
 use crate::model::{self, Model, Vector};
 use meridian_core::cell::Type;
 use meridian_core::codec::Encode;
@@ -10,7 +10,7 @@ use meridian_core::message::Message;
 use meridian_core::name::{ContentType, Key, Member};
 use meridian_core::node::{Input, Operation, Reply, Request};
 use meridian_core::replica::write::{Write, WriteRequest, Written};
-use meridian_core::storage::{MemStorage, Space};
+use meridian_core::storage::Space;
 use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
@@ -39,7 +39,7 @@ fn check_context(context: &Context, expected: &(Vector, Vector)) -> Result<(), S
     }
 }
 
-impl World {
+impl<D: Disk> World<D> {
     pub(super) fn random_step(&mut self) -> Result<(), String> {
         let seat = self.rng.random_range(0..self.seats.len());
         let mix = &self.mix;
@@ -296,26 +296,26 @@ impl World {
     fn roll_back(&mut self, seat: usize) -> Result<(), String> {
         let wipe = self.one_in(2);
         self.trace(|| format!("n{}: its disk is {}", seat + 1, if wipe { "wiped" } else { "put back" }));
-        let image = self.seats[seat].image.clone().filter(|_| !wipe).unwrap_or_default();
-        self.replace_disk(seat, image)
+        let image = self.seats[seat].image.as_ref().filter(|_| !wipe);
+        let disk = image.map_or_else(D::empty, D::from_image);
+        self.replace_disk(seat, disk)
     }
 
     /// Somebody keeps a copy of a healthy disk.
     fn take_image(&mut self, seat: usize) {
         let seat = &mut self.seats[seat];
         if !seat.rotten {
-            seat.image = Some(seat.disk.clone());
+            seat.image = Some(seat.disk.image());
         }
     }
 
     /// A bit flips in some row of a disk.
     fn rot(&mut self, seat: usize) {
         let space = *Space::ALL.choose(&mut self.rng).expect("some");
-        let disk: &mut MemStorage = &mut self.seats[seat].disk;
-        let rows: Vec<(Vec<u8>, usize)> =
-            disk.rows(space).map(|(key, value)| (key.to_vec(), value.len())).collect();
-        if let Some((key, len)) = rows.choose(&mut self.rng) {
-            let bit = self.rng.random_range(0..len * 8);
+        let disk = &mut self.seats[seat].disk;
+        let rows = disk.rows(space);
+        if let Some((key, value)) = rows.choose(&mut self.rng) {
+            let bit = self.rng.random_range(0..value.len() * 8);
             disk.damage(space, key, |value| value[bit / 8] ^= 1 << (bit % 8));
             self.seats[seat].rotten = true;
             self.trace(|| format!("n{}: bit {bit} of {space:?} {} flips", seat + 1, key.escape_ascii()));
