@@ -1,0 +1,98 @@
+//! The committer: makes written turns durable, publishes what readers may see, and only then releases the replies.
+//!
+//! One sync of the log covers all turns that were written before it, so the more is under way, the less a sync costs
+//! each: group commit, without anyone waiting for a timer.
+
+use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::rocks::Rocks;
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use meridian_core::node::{Output, Reply};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Most turns that wait for the committer. When as many wait, the driver does, and its next turn becomes larger.
+pub const TURNS_MAX: usize = 16;
+
+/// A turn that is written and not synced.
+pub struct Written {
+    /// What readers may see once it is synced, with the database's version; `None` where nothing changed.
+    pub state: Option<(Published, u64)>,
+    /// What is answered once it is synced.
+    pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// What else the node says: of damaged rows, of a cloned run.
+    pub complaints: Vec<Output>,
+}
+
+/// Owns the far end of the driver's turns.
+pub struct Committer {
+    /// The database whose log is synced.
+    pub rocks: Rocks,
+    /// Where the last synced version is noted.
+    pub data_dir: Arc<DataDir>,
+    /// What readers see.
+    pub published: Arc<ArcSwap<Published>>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Committer {
+    /// Syncs turns until the driver ends.
+    ///
+    /// # Errors
+    /// When the disk fails, or this run was cloned: the process must stop. What was not released is never released.
+    pub fn run(self, turns: &Receiver<Written>) -> anyhow::Result<()> {
+        while let Ok(first) = turns.recv() {
+            let mut batch = vec![first];
+            batch.extend(turns.try_iter());
+            let newest = batch.iter_mut().rev().find_map(|turn| turn.state.take());
+            if let Some((state, version)) = newest {
+                self.sync(version)?;
+                self.metrics.quarantined.set(state.standings.quarantined() as f64);
+                self.published.store(Arc::new(state));
+            }
+            for turn in batch {
+                for complaint in turn.complaints {
+                    self.complain(complaint)?;
+                }
+                for (answer, reply) in turn.replies {
+                    // Whoever asked may have gone; what was decided stands.
+                    let _gone = answer.send(reply);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self, version: u64) -> anyhow::Result<()> {
+        let began = Instant::now();
+        self.rocks.sync_wal()?;
+        self.metrics.sync_seconds.record(began.elapsed().as_secs_f64());
+        self.data_dir.synced(version).context("the side file of the database cannot be written")
+    }
+
+    fn complain(&self, complaint: Output) -> anyhow::Result<()> {
+        match complaint {
+            Output::Quarantined { shard, error } => {
+                tracing::error!(%shard, %error, "a row is damaged: this shard's replica is out of service");
+                if self.rocks.corruptions() > 0 {
+                    self.data_dir.mark_damaged(&error.to_string()).context("the damage cannot be noted")?;
+                }
+            }
+            Output::OriginShared { shard, dot, from } => {
+                anyhow::bail!(
+                    "{shard:?}: {from:?} sent {dot:?}, which this run did not make: a clone of it runs"
+                )
+            }
+            Output::Misplaced { shard, dot, from } => {
+                tracing::error!(%shard, ?dot, ?from, "a delta of another shard was refused");
+            }
+            Output::Reply { .. } | Output::Send { .. } => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! The driver: the one thread that owns the node. It takes waiting requests, lets the node decide, and writes.
+//!
+//! ```text
+//!   HTTP threads --ask--> [queue] --> driver: step, step, ... end_turn
+//!                                       | write the batch (not synced), take a snapshot
+//!                                       v
+//!   HTTP threads <-reply- committer: sync the log once for all turns written so far, publish, release the replies
+//! ```
+//!
+//! Rules:
+//! - Nothing leaves before it is durable: replies go through the committer, refusals too, for they may tell of a write
+//!   that is not synced yet.
+//! - The queue is bounded: when it is full, a request is refused and nothing was applied.
+//! - When the disk fails, the driver ends without another word; the process stops, and a restart is the recovery.
+
+use crate::committer::{self, Committer, Written};
+use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
+use crate::published::{Published, Standings};
+use crate::remembered::Remembered;
+use crate::rocks::Rocks;
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use meridian_core::cell::Type;
+use meridian_core::id::{OriginId, RequestId};
+use meridian_core::name::{Bucket, Key};
+use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
+use meridian_core::replica::read::Found;
+use meridian_core::replica::write::Write;
+use meridian_core::storage::StorageError;
+use meridian_core::types::{Failure, Refusal};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Instant, SystemTime};
+use tokio::sync::oneshot;
+
+/// Most requests that wait for the driver. When full, further ones are refused.
+const QUEUE_MAX: usize = 4096;
+/// Most requests of one turn. Those beyond wait for the next.
+const TURN_REQUESTS_MAX: usize = 512;
+/// A turn takes no further request when its requests' values have this many bytes.
+const TURN_BYTES_MAX: usize = 4 << 20;
+
+/// A request on its way to the node, and where its reply goes.
+struct Ask {
+    request: Request,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// What the driver is told.
+enum Work {
+    Ask(Box<Ask>),
+    Stop,
+}
+
+/// Why a request was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// Too many requests wait; this one was not taken.
+    Full,
+    /// The node has stopped; this one was not taken.
+    Stopped,
+    /// The node stopped after it had taken the request.
+    Unknown,
+}
+
+/// A way to the node, for any number of threads.
+#[derive(Clone)]
+pub struct Door {
+    work: SyncSender<Work>,
+    published: Arc<ArcSwap<Published>>,
+}
+
+impl Door {
+    /// Reads a key from the newest durable state; `None` where a row is damaged: the node must be asked, which takes the
+    /// replica out of service.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn read(&self, bucket: &Bucket, key: &Key, named: Option<Type>) -> Result<Option<Found>, Refusal> {
+        match self.published.load().read(bucket, key, named) {
+            Ok(found) => Ok(Some(found)),
+            Err(Failure::Refused(refusal)) => Err(refusal),
+            Err(Failure::Storage(_)) => Ok(None),
+        }
+    }
+
+    /// Asks the node. The reply comes when all that it says is durable.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(&self, request: Request) -> Result<Reply, AskError> {
+        let (answer, reply) = oneshot::channel();
+        match self.work.try_send(Work::Ask(Box::new(Ask { request, answer }))) {
+            Ok(()) => reply.await.map_err(|_| AskError::Unknown),
+            Err(TrySendError::Full(_)) => Err(AskError::Full),
+            Err(TrySendError::Disconnected(_)) => Err(AskError::Stopped),
+        }
+    }
+
+    /// The newest durable state.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// Ends the driver when it has done all that was asked before.
+    pub fn stop(&self) {
+        // A full queue is waited for; a driver that has ended needs no word.
+        let _ended = self.work.send(Work::Stop);
+    }
+}
+
+/// The two threads behind a door.
+pub struct Threads {
+    driver: JoinHandle<Result<(), StorageError>>,
+    committer: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Threads {
+    /// Whether one of them has ended.
+    pub fn have_ended(&self) -> bool {
+        self.driver.is_finished() || self.committer.is_finished()
+    }
+
+    /// Waits for both.
+    ///
+    /// # Errors
+    /// Why one of them ended early.
+    pub fn join(self) -> anyhow::Result<()> {
+        let driver = self.driver.join().map_err(|_| anyhow::anyhow!("the driver panicked"))?;
+        let committer = self.committer.join().map_err(|_| anyhow::anyhow!("the committer panicked"))?;
+        committer?;
+        driver.context("the driver stopped")
+    }
+}
+
+/// Opens the node on its database and starts its threads. `on_end` is called when one of them ends.
+///
+/// # Errors
+/// When the node does not open on what the disk holds, or the disk fails.
+pub fn start(
+    config: &Config,
+    rocks: &Rocks,
+    data_dir: Arc<DataDir>,
+    metrics: Arc<Metrics>,
+    on_end: impl Fn() + Clone + Send + 'static,
+) -> anyhow::Result<(Door, Threads)> {
+    let mut node = Node::open(config.clone(), rocks, draw_origin()?)?;
+    let first = node.end_turn();
+    rocks.write_batch(&first.batch)?;
+    rocks.sync_wal()?;
+    data_dir.synced(rocks.version()).context("the side file of the database cannot be written")?;
+    let standings = Standings::of(&node, config.shards);
+    let published = Published { snapshot: rocks.snapshot(), standings: standings.clone() };
+    let published = Arc::new(ArcSwap::from_pointee(published));
+    let (work, queue) = sync_channel(QUEUE_MAX);
+    let (written, turns) = sync_channel(committer::TURNS_MAX);
+    let committer =
+        Committer { rocks: rocks.clone(), data_dir, published: published.clone(), metrics: metrics.clone() };
+    let driver = Driver { node, rocks: rocks.clone(), standings, written, metrics, started: Instant::now() };
+    let ended = on_end.clone();
+    let driver = thread::Builder::new().name("driver".into()).spawn(move || {
+        let _told = OnDrop(ended);
+        driver.run(&queue)
+    })?;
+    let committer = thread::Builder::new().name("committer".into()).spawn(move || {
+        let _told = OnDrop(on_end);
+        committer.run(&turns)
+    })?;
+    Ok((Door { work, published }, Threads { driver, committer }))
+}
+
+/// Calls a function when it is dropped, also in a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// 64 bits for this run that were never used before.
+fn draw_origin() -> anyhow::Result<OriginId> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    Ok(OriginId(u64::from_be_bytes(bytes)))
+}
+
+struct Driver {
+    node: Node,
+    rocks: Rocks,
+    standings: Standings,
+    written: SyncSender<Written>,
+    metrics: Arc<Metrics>,
+    started: Instant,
+}
+
+impl Driver {
+    fn run(mut self, queue: &Receiver<Work>) -> Result<(), StorageError> {
+        let mut answers = Vec::new();
+        while let Ok(Work::Ask(first)) = queue.recv() {
+            let stops = self.steps(*first, queue, &mut answers)?;
+            let replies = self.write(&mut answers)?;
+            if self.written.send(replies).is_err() || stops {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the node decide about everything that waits. Whether it is the last turn.
+    fn steps(
+        &mut self,
+        first: Ask,
+        queue: &Receiver<Work>,
+        answers: &mut Vec<oneshot::Sender<Reply>>,
+    ) -> Result<bool, StorageError> {
+        let now = self.now();
+        let disk = Remembered::new(&self.rocks);
+        let (mut bytes, mut next) = (0, first);
+        loop {
+            bytes += value_bytes(&next.request);
+            let id = RequestId(answers.len() as u64);
+            answers.push(next.answer);
+            self.node.step(now, &disk, Input::Request { id, request: next.request })?;
+            if answers.len() == TURN_REQUESTS_MAX || bytes >= TURN_BYTES_MAX {
+                return Ok(false);
+            }
+            match queue.try_recv() {
+                Ok(Work::Ask(ask)) => next = *ask,
+                Ok(Work::Stop) => return Ok(true),
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Writes the turn, unsynced, and pairs its replies with those who wait for them.
+    fn write(&mut self, answers: &mut Vec<oneshot::Sender<Reply>>) -> Result<Written, StorageError> {
+        let turn = self.node.end_turn();
+        self.metrics.turns.increment(1);
+        self.metrics.turn_requests.record(answers.len() as f64);
+        let mut waiting: Vec<Option<oneshot::Sender<Reply>>> = answers.drain(..).map(Some).collect();
+        let (mut replies, mut complaints) = (Vec::with_capacity(waiting.len()), Vec::new());
+        for output in turn.outputs {
+            match output {
+                Output::Reply { id, reply } => {
+                    let answer = waiting.get_mut(id.0 as usize).and_then(Option::take);
+                    replies.push((answer.expect("a request is answered once, in its turn"), reply));
+                }
+                complaint => complaints.push(complaint),
+            }
+        }
+        if turn.batch.is_empty() && turn.changed.is_empty() {
+            return Ok(Written { state: None, replies, complaints });
+        }
+        self.rocks.write_batch(&turn.batch)?;
+        self.standings.update(&self.node, turn.changed);
+        let published = Published { snapshot: self.rocks.snapshot(), standings: self.standings.clone() };
+        Ok(Written { state: Some((published, self.rocks.version())), replies, complaints })
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { mono_ms: self.started.elapsed().as_millis() as u64, wall_ms: wall.as_millis() as u64 }
+    }
+}
+
+fn value_bytes(request: &Request) -> usize {
+    match &request.operation {
+        Operation::Write(write) => match &write.write {
+            Write::Put { value, .. } => value.len(),
+            _ => 0,
+        },
+        Operation::Read { .. } => 0,
+    }
+}

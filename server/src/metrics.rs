@@ -1,0 +1,163 @@
+//! What is measured, and how it reads at `/metrics`: the Prometheus text format, version 0.0.4.
+
+use hyper::{Method, StatusCode};
+use metrics::{
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+const SECONDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "other"];
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// Everything that the node counts.
+pub struct Metrics {
+    handle: PrometheusHandle,
+    requests: Vec<Counter>,
+    /// From a request's head to its answer.
+    pub read_seconds: Histogram,
+    /// The same, for writes.
+    pub write_seconds: Histogram,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Connections that were turned away.
+    pub connections_refused: Counter,
+    /// Turns of the driver.
+    pub turns: Counter,
+    /// Requests in a turn.
+    pub turn_requests: Histogram,
+    /// How long a sync of the log takes.
+    pub sync_seconds: Histogram,
+    /// Replicas out of service.
+    pub quarantined: Gauge,
+    /// Most origins in one version vector; 1,024 is the end.
+    pub origins: Gauge,
+    /// Bytes free on the database's disk.
+    pub disk_free: Gauge,
+    /// Whether writes are refused because the disk is nearly full.
+    pub disk_full: Gauge,
+    /// Bytes of bodies that are held now.
+    pub bytes_in_flight: Gauge,
+    /// Bytes of the database's files.
+    pub disk_used: Gauge,
+    /// Bytes of the database's memtables.
+    pub memtable_bytes: Gauge,
+    /// Bytes in the database's cache.
+    pub cache_bytes: Gauge,
+    /// Flushes and compactions that failed.
+    pub background_errors: Gauge,
+    /// Whether the database makes writers wait.
+    pub write_stopped: Gauge,
+    /// Corruptions that the database reported.
+    pub corruptions: Gauge,
+}
+
+impl Metrics {
+    /// Everything at nought, under the node's name and place.
+    ///
+    /// # Panics
+    /// Never: the buckets are not empty.
+    pub fn new(name: &str, region: &str, zone: &str) -> Self {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .and_then(|builder| {
+                let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+                builder.set_buckets_for_metric(Matcher::Suffix("_turn_requests".into()), &sizes)
+            })
+            .expect("buckets are given")
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            let requests = METHODS.iter().flat_map(|method| {
+                CLASSES.iter().map(
+                    |class| counter!("meridian_http_requests_total", "method" => *method, "status" => *class),
+                )
+            });
+            let labels =
+                [("version", env!("CARGO_PKG_VERSION")), ("node", name), ("region", region), ("zone", zone)];
+            let labels: Vec<Label> =
+                labels.into_iter().map(|(key, is)| Label::new(key, is.to_string())).collect();
+            gauge!("meridian_info", labels).set(1.0);
+            // Equal version vectors with unequal content: an alarm that must read 0. Nothing compares yet.
+            counter!("meridian_divergence_total").absolute(0);
+            Metrics {
+                requests: requests.collect(),
+                read_seconds: histogram!("meridian_http_read_seconds"),
+                write_seconds: histogram!("meridian_http_write_seconds"),
+                connections: gauge!("meridian_http_connections"),
+                connections_refused: counter!("meridian_http_connections_refused_total"),
+                turns: counter!("meridian_turns_total"),
+                turn_requests: histogram!("meridian_turn_requests"),
+                sync_seconds: histogram!("meridian_sync_seconds"),
+                quarantined: gauge!("meridian_quarantined_replicas"),
+                origins: gauge!("meridian_origins_max"),
+                disk_free: gauge!("meridian_disk_free_bytes"),
+                disk_full: gauge!("meridian_disk_full"),
+                bytes_in_flight: gauge!("meridian_http_bytes_in_flight"),
+                disk_used: gauge!("meridian_database_disk_bytes"),
+                memtable_bytes: gauge!("meridian_database_memtable_bytes"),
+                cache_bytes: gauge!("meridian_database_cache_bytes"),
+                background_errors: gauge!("meridian_database_background_errors"),
+                write_stopped: gauge!("meridian_database_write_stopped"),
+                corruptions: gauge!("meridian_database_corruptions"),
+                handle,
+            }
+        })
+    }
+
+    /// Counts an answer.
+    pub fn request(&self, method: &Method, status: StatusCode) {
+        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+        self.requests[method * CLASSES.len() + class].increment(1);
+    }
+
+    /// All of it, as text.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds what was recorded since, so that it takes bounded memory. To be called every second or so.
+    pub fn fold(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_counter!("meridian_http_requests_total", "Requests answered, by method and class of status");
+    describe_gauge!("meridian_info", "Always 1: the labels say which node this is, and its version");
+    describe_counter!(
+        "meridian_divergence_total",
+        "Replicas with equal version vectors and unequal content: must be 0"
+    );
+    describe_histogram!("meridian_http_read_seconds", "Time to answer a GET or HEAD of a key");
+    describe_histogram!("meridian_http_write_seconds", "Time to answer a write, durable then");
+    describe_gauge!("meridian_http_connections", "Open HTTP connections");
+    describe_counter!(
+        "meridian_http_connections_refused_total",
+        "HTTP connections beyond the most that may be open"
+    );
+    describe_counter!("meridian_turns_total", "Rounds of the driver");
+    describe_histogram!("meridian_turn_requests", "Requests decided in one round");
+    describe_histogram!("meridian_sync_seconds", "Time to make written rounds durable");
+    describe_gauge!("meridian_quarantined_replicas", "Replicas out of service because a row is damaged");
+    describe_gauge!("meridian_origins_max", "Most origins in one shard's version vector, of 1024");
+    describe_gauge!("meridian_disk_free_bytes", "Bytes free on the disk of the data directory");
+    describe_gauge!("meridian_disk_full", "1 while writes are refused because the disk is nearly full");
+    describe_gauge!("meridian_http_bytes_in_flight", "Bytes of request and response bodies that are held");
+    describe_gauge!(
+        "meridian_database_corruptions",
+        "Corruptions that the database reported since the start"
+    );
+    describe_gauge!("meridian_database_disk_bytes", "Bytes of the database's files, its log included");
+    describe_gauge!("meridian_database_memtable_bytes", "Bytes of the database's tables in memory");
+    describe_gauge!("meridian_database_cache_bytes", "Bytes in the database's cache of blocks");
+    describe_gauge!(
+        "meridian_database_background_errors",
+        "Flushes and compactions that failed since the start"
+    );
+    describe_gauge!("meridian_database_write_stopped", "1 while writes wait for flushes or compactions");
+}
