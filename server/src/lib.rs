@@ -1,0 +1,28 @@
+//! A Meridian node: everything that touches the world, around the core that decides.
+//!
+//! ```text
+//!   curl --> http --> driver (the core's turns) --> committer (syncs, publishes) --> http --> curl
+//!              \\--reads--> published snapshot <--/
+//! ```
+//!
+//! The modules stand in reading order, from the ground up.
+
+// -- the disk ----------------------------------------------------------------------------------------------------
+pub mod rocks;
+pub mod data_dir;
+
+// -- the node ----------------------------------------------------------------------------------------------------
+pub mod metrics;
+pub mod published;
+pub mod committer;
+pub mod remembered;
+pub mod driver;
+
+// -- its clients -------------------------------------------------------------------------------------------------
+pub mod token;
+pub mod http;
+
+// -- the process -------------------------------------------------------------------------------------------------
+pub mod config;
+pub mod run;
+pub mod cli;

@@ -1,0 +1,195 @@
+//! A node's life: open, serve, look after the house, drain, close.
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::driver::{self, Door, Threads};
+use crate::http::{App, Limits, Listener, State};
+use crate::metrics::Metrics;
+use crate::rocks::Rocks;
+use crate::token::Tokens;
+use anyhow::Context as _;
+use hyper::header::HeaderValue;
+use meridian_core::node;
+use meridian_core::version_vector::ORIGINS_MAX;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How long connections may take to end their requests when the node is told to stop.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(7);
+/// How many origins in one version vector are worth a warning.
+const ORIGINS_WARNED: usize = ORIGINS_MAX / 5 * 4;
+/// How often the free space on the disk is looked at.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+
+/// Runs a node until SIGTERM or SIGINT, or until its disk fails.
+///
+/// # Errors
+/// Why it could not start, or had to stop.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    init_log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (listener, address) = Listener::bind(config.http)?;
+    let data_dir = Arc::new(DataDir::open(&config.data_dir, &config.name)?);
+    let rocks = data_dir.open_database(config.cache_bytes)?;
+    let metrics =
+        Arc::new(Metrics::new(&config.name, &config.region, config.zone.as_deref().unwrap_or_default()));
+    let ended = Arc::new(Notify::new());
+    let on_end = {
+        let ended = ended.clone();
+        move || ended.notify_one()
+    };
+    let core = node::Config { shards: config.shards, ..node::Config::default() };
+    let (door, threads) = driver::start(&core, &rocks, data_dir.clone(), metrics.clone(), on_end)?;
+    warn_of_origins(&door);
+    let house = House::new(&config, data_dir, rocks.clone(), metrics, door)?;
+    house.keep();
+    let outcome = runtime.block_on(async {
+        let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let http = Listener::start(listener, &house.app, runtimes())?;
+        announce(&config, address);
+        let why = house.until_end(&mut signals, &ended).await;
+        house.app.state.stop();
+        tracing::info!("{why}: finishing what is under way");
+        if !http.drain(DRAIN_TIME_MAX).await {
+            tracing::warn!("some connections did not end within {DRAIN_TIME_MAX:?}: they are cut off");
+        }
+        anyhow::Ok(())
+    });
+    close(house, threads, rocks)?;
+    outcome
+}
+
+fn init_log(directives: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(directives)
+        .with_context(|| format!("--log {directives:?} is no filter: write a level, as info or debug"))?;
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    log.try_init().map_err(|error| anyhow::anyhow!("the log was set up twice: {error}"))
+}
+
+/// One thread for HTTP on two cores: the driver, the committer and the database need theirs.
+fn runtimes() -> usize {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    (cores / 2).clamp(1, 8)
+}
+
+fn announce(config: &Config, address: std::net::SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!("HTTP at {address} is open to everyone who can reach it: there is no access control");
+    }
+    let (name, dir) = (&config.name, config.data_dir.display());
+    tracing::info!("{name} is ready at http://{address}, with its data in {dir}");
+}
+
+/// An origin is added at each start that writes, so a start is when to look.
+fn warn_of_origins(door: &Door) {
+    let origins = door.published().standings.origins_max();
+    if origins >= ORIGINS_WARNED {
+        tracing::warn!(
+            origins,
+            most = ORIGINS_MAX,
+            "a shard has seen so many starts that its version vector is nearly full"
+        );
+    }
+}
+
+fn close(house: House, threads: Threads, rocks: Rocks) -> anyhow::Result<()> {
+    let began = Instant::now();
+    house.app.door.stop();
+    let ended = threads.join();
+    drop(house);
+    rocks.close().context("the database could not be closed")?;
+    ended?;
+    tracing::info!("stopped in good order after {:?}", began.elapsed());
+    Ok(())
+}
+
+/// What is looked after while the node runs.
+struct House {
+    app: Arc<App>,
+    data_dir: Arc<DataDir>,
+    rocks: Rocks,
+    disk_reserve_bytes: u64,
+}
+
+impl House {
+    fn new(
+        config: &Config,
+        data_dir: Arc<DataDir>,
+        rocks: Rocks,
+        metrics: Arc<Metrics>,
+        door: Door,
+    ) -> anyhow::Result<House> {
+        let limits = Limits {
+            connections_max: config.http_connections_max,
+            bytes_in_flight_max: config.http_bytes_in_flight_max,
+            header_time_max: config.http_header_timeout,
+            body_time_max: config.http_body_timeout,
+            value_bytes_max: config.value_bytes_max,
+            loopback: config.http.ip().is_loopback(),
+            cors_origins: config.http_cors_origins.clone(),
+        };
+        let tokens = Tokens::new(&data_dir.secret()?);
+        let served_by = HeaderValue::from_str(&format!("{};{}", config.name, config.region))
+            .context("a node's name and region can stand in a header")?;
+        let app = App::new(door, tokens, limits, metrics, Arc::new(State::default()), served_by);
+        Ok(House { app: Arc::new(app), data_dir, rocks, disk_reserve_bytes: config.disk_reserve_bytes })
+    }
+
+    /// Looks after the house until the node is to stop; why.
+    async fn until_end(&self, [terminate, interrupt]: &mut [Signal; 2], ended: &Notify) -> &'static str {
+        let mut ticks = interval(HOUSEKEEPING);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return "SIGTERM",
+                _ = interrupt.recv() => return "SIGINT",
+                () = ended.notified() => return "the database's threads ended",
+                _ = ticks.tick() => self.keep(),
+            }
+        }
+    }
+
+    fn keep(&self) {
+        let App { metrics, state, .. } = &*self.app;
+        match self.data_dir.free_bytes() {
+            Ok(free) => {
+                metrics.disk_free.set(free as f64);
+                self.note_disk(free);
+            }
+            Err(error) => tracing::error!(%error, "the free space on the disk cannot be read"),
+        }
+        let origins = self.app.door.published().standings.origins_max();
+        metrics.origins.set(origins as f64);
+        metrics.connections.set(state.connections() as f64);
+        metrics.bytes_in_flight.set(self.app.bytes_in_flight() as f64);
+        match self.rocks.figures() {
+            Ok(figures) => {
+                metrics.disk_used.set(figures.disk_bytes as f64);
+                metrics.memtable_bytes.set(figures.memtable_bytes as f64);
+                metrics.cache_bytes.set(figures.cache_bytes as f64);
+                metrics.background_errors.set(figures.background_errors as f64);
+                metrics.write_stopped.set(f64::from(u8::from(figures.write_stopped)));
+            }
+            Err(error) => tracing::error!(%error, "the database does not tell its figures"),
+        }
+        metrics.corruptions.set(self.rocks.corruptions() as f64);
+        metrics.fold();
+    }
+
+    fn note_disk(&self, free: u64) {
+        let full = free < self.disk_reserve_bytes;
+        self.app.metrics.disk_full.set(f64::from(u8::from(full)));
+        if self.app.state.set_disk_full(full) {
+            let reserve = self.disk_reserve_bytes;
+            match full {
+                true => tracing::error!(free, reserve, "the disk is nearly full: writes are refused"),
+                false => tracing::info!(free, reserve, "there is room on the disk again: writes are taken"),
+            }
+        }
+    }
+}
