@@ -7,41 +7,45 @@ SHELL := /bin/bash
 # Which schedules `make model` runs, first..end.
 SEEDS ?= 0..200000
 
-# Everything is built with one profile: what is tested is what runs.
-CARGO_RUN = cargo run --release --quiet
+# Everything is built with one profile: what is tested is what runs. RocksDB is compiled once, see there.
+CARGO = server/with-rocksdb cargo
 
-.PHONY: help test model mutants fix demo dev sim bench
+.PHONY: help build test model mutants fix demo dev sim bench
 
 help: ## says what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
-test: .rust ## everything that CI runs: formatting, lints, docs, tests and the model fuzzer (about 3 minutes from nothing)
-	@echo "Formatting, lints, docs and tests. The first build takes about 2 minutes on two cores, later ones seconds."
+build: .rust ## builds the node as it ships: target/release/meridian
+	$(CARGO) build --release --package meridian-server
+	@echo "Built: $${CARGO_TARGET_DIR:-target}/release/meridian"
+
+test: .rust ## everything that CI runs: formatting, lints, docs, tests and the model fuzzer
+	@echo "Formatting, lints, docs and tests: about 10 minutes the first time on two cores, once RocksDB is compiled."
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
-	cargo test --release --workspace
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
+	$(CARGO) test --release --workspace
 	@echo "The engine as it ships: without planted bugs."
-	cargo test --release -p meridian-core
+	cargo test --release --package meridian-core
 
 model: .rust ## runs the model fuzzer on SEEDS=first..end
-	$(CARGO_RUN) -p meridian-tests --bin meridian-model -- run --seeds $(SEEDS)
+	cargo run --release --quiet -p meridian-tests --bin meridian-model -- run --seeds $(SEEDS)
 
 mutants: .rust ## plants each bug in turn and counts the schedules that catch it
-	$(CARGO_RUN) -p meridian-tests --bin meridian-model -- mutants
+	cargo run --release --quiet -p meridian-tests --bin meridian-model -- mutants
 
 fix: .rust ## formats, and mends what the lints can mend
 	cargo fmt --all
-	cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 
-demo: .no-server ## there is no server yet: says what is missing
+demo: ## the demonstration needs three nodes, which do not talk to each other yet: says so
+	@echo "make demo: not there yet: it shows three nodes, and nodes do not talk to each other yet." >&2
+	@echo "What there is: 'make build' and README's session with one node." >&2
+	@exit 1
 
-dev: .no-server ## there is no server yet: says what is missing
-
-.PHONY: .no-server
-.no-server:
-	@echo "Not there yet: Meridian has its engine and the engine's proof, and no server around it." >&2
-	@echo "What there is: 'make test' runs everything, 'make model' the model fuzzer for as long as you like." >&2
+dev: ## a cluster of child processes needs nodes that talk to each other: says so
+	@echo "make dev: not there yet: nodes do not talk to each other yet." >&2
+	@echo "What there is: 'make build', then 'target/release/meridian start --data-dir DIR'." >&2
 	@exit 1
 
 sim: ## there is no whole-cluster simulator yet: says what is missing
@@ -49,8 +53,8 @@ sim: ## there is no whole-cluster simulator yet: says what is missing
 	@echo "What there is: 'make model' runs a shard's replicas on random schedules with faults." >&2
 	@exit 1
 
-bench: ## there is nothing to measure from outside yet: says what is missing
-	@echo "make bench: not there yet: there is no server to put under load." >&2
+bench: ## there is no load generator of our own yet: says so
+	@echo "make bench: not there yet." >&2
 	@echo "What there is: the cost gates in tests/costs.rs, part of 'make test'." >&2
 	@exit 1
 
