@@ -1,0 +1,92 @@
+//! The command line against a node: what it prints, and how it ends.
+
+use meridian_tests::process::{NodeProcess, Scratch, binary};
+use std::process::{Command, Output};
+
+/// Runs a command; standard output is no terminal here.
+fn meridian(node: Option<&NodeProcess>, args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).env_remove("MERIDIAN_ENDPOINTS");
+    if let Some(node) = node {
+        command.env("MERIDIAN_ENDPOINTS", format!("http://{}", node.address()));
+    }
+    command.output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_string()
+}
+
+/// What a command prints that must succeed.
+fn prints(node: &NodeProcess, args: &[&str]) -> String {
+    let output = meridian(Some(node), args);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn values_are_written_and_read() {
+    let scratch = Scratch::new("cli");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let put = prints(&node, &["put", "users/42", r#"{"name":"Ada"}"#, "--content-type", "application/json"]);
+    assert!(put.starts_with(r#"{"key":"users/42","ok":true,"context":""#), "{put}");
+    let got = prints(&node, &["get", "users/42", "--json"]);
+    let expected =
+        r#"{"key":"users/42","type":"register","value":{"name":"Ada"},"content_type":"application/json","#;
+    assert!(got.starts_with(expected), "{got}");
+    assert_eq!(prints(&node, &["get", "users/42", "--raw"]), r#"{"name":"Ada"}"#);
+    assert_eq!(prints(&node, &["inc", "stats/home", "5"]), r#"{"key":"stats/home","value":5}"#);
+    assert_eq!(prints(&node, &["inc", "stats/home", "-7"]), r#"{"key":"stats/home","value":-2}"#);
+    assert_eq!(prints(&node, &["add", "t/a", "x", "y"]), r#"{"key":"t/a","added":2,"removed":0}"#);
+    assert_eq!(prints(&node, &["rem", "t/a", "x"]), r#"{"key":"t/a","added":0,"removed":1}"#);
+    assert!(prints(&node, &["get", "t/a"]).contains(r#""type":"set","value":["y"]"#));
+    assert!(prints(&node, &["put", "b/../.", "dots"]).contains(r#""key":"b/../.""#));
+    assert_eq!(prints(&node, &["get", "b/../.", "--raw"]), "dots");
+    prints(&node, &["del", "users/42"]);
+    assert_eq!(meridian(Some(&node), &["get", "users/42"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_failure_ends_with_one_and_bad_usage_with_two() {
+    let scratch = Scratch::new("cli-fails");
+    let mut node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    prints(&node, &["inc", "b/counter"]);
+    let misfit = meridian(Some(&node), &["add", "b/counter", "m"]);
+    assert_eq!(misfit.status.code(), Some(1));
+    assert!(misfit.stdout.is_empty());
+    assert!(text(&misfit.stderr).contains("wrong_type"), "{}", text(&misfit.stderr));
+    for bad in
+        [&["put", "nobucket", "v"][..], &["inc", "b/k", "x"], &["explode"], &["get"], &["start", "--nothing"]]
+    {
+        assert_eq!(meridian(Some(&node), bad).status.code(), Some(2), "{bad:?}");
+    }
+    node.kill().expect("it runs");
+    let gone = meridian(Some(&node), &["get", "b/k"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(!text(&gone.stderr).is_empty());
+}
+
+#[test]
+fn another_endpoint_is_asked_where_one_does_not_listen() {
+    let scratch = Scratch::new("cli-endpoints");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let there = format!("http://{}", node.address());
+    let output =
+        meridian(None, &["inc", "b/k", "3", "--endpoint", "http://127.0.0.1:9", "--endpoint", &there]);
+    assert_eq!(text(&output.stdout), r#"{"key":"b/k","value":3}"#, "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_ships_has_no_planted_bugs() {
+    let version = text(&meridian(None, &["--version"]).stdout);
+    assert_eq!(version, format!("meridian {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_options_say_what_holds_and_why() {
+    let output = meridian(None, &["config", "--name", "n7"]);
+    let table = text(&output.stdout);
+    let row = |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or("");
+    assert!(row("name").contains("n7") && row("name").contains("command line"), "{table}");
+    assert!(row("http ").contains("127.0.0.1:7480") && row("http ").contains("default"), "{table}");
+}
