@@ -99,7 +99,14 @@ fn who_may_ask() {
 
 #[test]
 fn a_slow_request_is_given_up() {
-    let options = ["--http-header-timeout-ms", "300", "--http-body-timeout-ms", "300"];
+    let options = [
+        "--http-header-timeout-ms",
+        "300",
+        "--http-body-timeout-ms",
+        "300",
+        "--http-idle-timeout-ms",
+        "1000",
+    ];
     with_node("slow", &options, |node| {
         for half in [
             &b"GET /healthz HTTP/1.1\r\nHos"[..],
@@ -110,8 +117,20 @@ fn a_slow_request_is_given_up() {
             assert_eq!((answer.status, answer.field("code").as_str()), (408, "request_timeout"));
             assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         }
+        let mut silent = node.client().expect("it listens");
+        silent.has_ended().expect("a connection without a request ends without a word");
         let mut idle = node.client().expect("it listens");
-        idle.has_ended().expect("a connection without a request ends without a word");
+        let began = Instant::now();
+        assert_eq!(idle.request("GET", "/healthz", &[], b"").expect("it answers").status, 200);
+        idle.has_ended().expect("an idle connection ends without a word");
+        assert!(
+            began.elapsed() > Duration::from_millis(900),
+            "it may be idle for longer than a head may take"
+        );
+        let mut again = node.client().expect("it listens");
+        assert_eq!(again.request("GET", "/healthz", &[], b"").expect("it answers").status, 200);
+        again.send(b"GET /healthz HTTP/1.1\r\nHos").expect("it takes them");
+        assert_eq!(again.answer(false).expect("an answer").status, 408, "a half head after a whole request");
         assert_eq!(node.get("/v1/kv/b/k").expect("it answers").status, 404);
     });
 }

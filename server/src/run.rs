@@ -128,6 +128,7 @@ impl House {
             connections_max: config.http_connections_max,
             bytes_in_flight_max: config.http_bytes_in_flight_max,
             header_time_max: config.http_header_timeout,
+            idle_time_max: config.http_idle_timeout,
             body_time_max: config.http_body_timeout,
             value_bytes_max: config.value_bytes_max,
             loopback: config.http.ip().is_loopback(),

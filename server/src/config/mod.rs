@@ -53,6 +53,8 @@ pub struct Config {
     pub http_bytes_in_flight_max: usize,
     /// How long a request's headers may take.
     pub http_header_timeout: Duration,
+    /// How long a connection may be idle between requests. Then it is closed.
+    pub http_idle_timeout: Duration,
     /// How long a request's body may take.
     pub http_body_timeout: Duration,
     /// Longest value that a PUT may store, in bytes: at most [`VALUE_BYTES_LIMIT`].
@@ -413,6 +415,7 @@ fn config_of(given: &[Given]) -> Result<Config, ConfigError> {
         http_connections_max: one(given, "http-connections-max", parse::connections)?,
         http_bytes_in_flight_max: one(given, "http-bytes-in-flight-max", parse::some_memory)?,
         http_header_timeout: one(given, "http-header-timeout-ms", parse::milliseconds)?,
+        http_idle_timeout: one(given, "http-idle-timeout-ms", parse::milliseconds)?,
         http_body_timeout: one(given, "http-body-timeout-ms", parse::milliseconds)?,
         value_bytes_max: one(given, "value-bytes-max", parse::value_bytes)?,
         disk_reserve_bytes: one(given, "disk-reserve-bytes", parse::bytes)?,

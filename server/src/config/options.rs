@@ -76,7 +76,7 @@ const LABEL: &str = "1 to 63 of a-z 0-9 -, not beginning with -";
 const MILLISECONDS: &str = "milliseconds, 1 to 3600000";
 
 /// All options of a node, in the order in which they are shown.
-pub(super) const OPTIONS: [Row; 16] = [
+pub(super) const OPTIONS: [Row; 17] = [
     Row::new("data-dir", "DIR", Kind::Text, None)
         .says("Where this node keeps its data, made if it is missing", "a directory"),
     Row::new("name", "NAME", Kind::Text, Some("n1")).says("What this node is called in its cluster", LABEL),
@@ -98,6 +98,8 @@ pub(super) const OPTIONS: [Row; 16] = [
         .says("How long a request's headers may take", MILLISECONDS),
     Row::new("http-body-timeout-ms", "MS", Kind::Number, Some("30000"))
         .says("How long a request's body may take", MILLISECONDS),
+    Row::new("http-idle-timeout-ms", "MS", Kind::Number, Some("75000"))
+        .says("How long a connection may be idle between requests", MILLISECONDS),
     Row::new("value-bytes-max", "BYTES", Kind::Number, Some("1048576"))
         .says("Longest value that a PUT may store", "a number of bytes from 1 to 8388608"),
     Row::new("disk-reserve-bytes", "BYTES", Kind::Number, Some("268435456"))

@@ -13,6 +13,8 @@ pub struct Limits {
     pub bytes_in_flight_max: usize,
     /// How long a request's head may take; then 408.
     pub header_time_max: Duration,
+    /// How long a connection may be idle between requests; then it is closed without a word.
+    pub idle_time_max: Duration,
     /// How long a request's body may take, and how long a client may not read its answer; then 408, or the end.
     pub body_time_max: Duration,
     /// Most bytes of a value; a longer one is answered 413.

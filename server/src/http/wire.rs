@@ -8,8 +8,7 @@ use meridian_api::error::{Code, PROBLEM_TYPE, Problem};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,29 +16,72 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What the service tells the wire of one connection.
-#[derive(Default)]
-pub(super) struct Exchange {
+/// What the service and the wire of one connection tell each other.
+pub(super) struct Exchange(Mutex<Told>);
+
+struct Told {
     /// Body lengths of answers that hyper has and the wire has not seen yet.
-    answers: Mutex<VecDeque<usize>>,
-    /// Whether bytes came that belong to no request so far.
-    begun: AtomicBool,
+    answers: VecDeque<usize>,
+    asked: Asked,
+}
+
+/// How far the next request is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// No byte of a first one has come, since the connection was made.
+    Nothing(Instant),
+    /// A part of its head has come, since then.
+    Head(Instant),
+    /// Its head is complete.
+    Whole,
+    /// The one before was answered, and no byte has come since.
+    Idle,
 }
 
 impl Exchange {
+    /// Nothing was said so far.
+    pub(super) fn new() -> Self {
+        Exchange(Mutex::new(Told { answers: VecDeque::new(), asked: Asked::Nothing(Instant::now()) }))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A request's head is complete.
     pub(super) fn request(&self) {
-        self.begun.store(false, Ordering::Relaxed);
+        self.told().asked = Asked::Whole;
     }
 
     /// An answer goes to hyper.
     pub(super) fn answer(&self, body_bytes: usize) {
-        self.begun.store(false, Ordering::Relaxed);
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(body_bytes);
+        let mut told = self.told();
+        told.asked = Asked::Idle;
+        told.answers.push_back(body_bytes);
+    }
+
+    /// Whether the head of a request has been on its way for longer than it may.
+    pub(super) fn is_late(&self, time_max: Duration) -> bool {
+        match self.told().asked {
+            Asked::Nothing(since) | Asked::Head(since) => since.elapsed() > time_max,
+            Asked::Whole | Asked::Idle => false,
+        }
+    }
+
+    /// Whether a part of a request's head has come, and not all of it.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.told().asked, Asked::Head(_))
+    }
+
+    fn read(&self) {
+        let mut told = self.told();
+        if matches!(told.asked, Asked::Nothing(_) | Asked::Idle) {
+            told.asked = Asked::Head(Instant::now());
+        }
     }
 
     fn next(&self) -> Option<usize> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.told().answers.pop_front()
     }
 }
 
@@ -71,11 +113,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Puts a wire under a connection.
     pub(super) fn new(stream: S, exchange: Arc<Exchange>, stalled_max: Duration) -> Self {
         Wire { stream, exchange, at: At::Start, own: VecDeque::new(), stalled_max, stalled: None }
-    }
-
-    /// Whether a request has begun that hyper has not understood or not seen the end of.
-    pub(super) fn has_begun(&self) -> bool {
-        self.exchange.begun.load(Ordering::Relaxed)
     }
 
     /// Says a last word, if nothing is half said.
@@ -203,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            self.exchange.begun.store(true, Ordering::Relaxed);
+            self.exchange.read();
         }
         Poll::Ready(Ok(()))
     }
@@ -267,7 +304,7 @@ mod tests {
     fn through(answers: &[usize], pieces: &[&str]) -> String {
         run(async {
             let (near, mut far) = tokio::io::duplex(1 << 16);
-            let exchange = Arc::new(Exchange::default());
+            let exchange = Arc::new(Exchange::new());
             answers.iter().for_each(|bytes| exchange.answer(*bytes));
             let mut wire = Wire::new(near, exchange, Duration::from_secs(9));
             for piece in pieces {
@@ -313,7 +350,7 @@ mod tests {
     fn a_client_that_does_not_read_is_given_up() {
         let stalled = run(async {
             let (near, _far) = tokio::io::duplex(8);
-            let exchange = Arc::new(Exchange::default());
+            let exchange = Arc::new(Exchange::new());
             exchange.answer(1000);
             let mut wire = Wire::new(near, exchange, Duration::from_millis(10));
             wire.write_all(&[b'x'; 1000]).await
