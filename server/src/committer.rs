@@ -5,10 +5,13 @@
 
 use crate::data_dir::DataDir;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::published::Published;
 use crate::rocks::Rocks;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use meridian_core::id::NodeId;
+use meridian_core::message::Message;
 use meridian_core::node::{Output, Reply};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -19,13 +22,23 @@ use tokio::sync::oneshot;
 pub const TURNS_MAX: usize = 16;
 
 /// A turn that is written and not synced.
+#[derive(Default)]
 pub struct Written {
     /// What readers may see once it is synced, with the database's version; `None` where nothing changed.
     pub state: Option<(Published, u64)>,
     /// What is answered once it is synced.
     pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// What is sent to peers once it is synced.
+    pub sends: Vec<(NodeId, Message)>,
     /// What else the node says: of damaged rows, of a cloned run.
     pub complaints: Vec<Output>,
+}
+
+impl Written {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.state.is_none() && self.replies.is_empty() && self.sends.is_empty() && self.complaints.is_empty()
+    }
 }
 
 /// Owns the far end of the driver's turns.
@@ -38,6 +51,8 @@ pub struct Committer {
     pub published: Arc<ArcSwap<Published>>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+    /// Where messages to peers go.
+    pub outbox: Arc<Outbox>,
 }
 
 impl Committer {
@@ -58,6 +73,9 @@ impl Committer {
             for turn in batch {
                 for complaint in turn.complaints {
                     self.complain(complaint)?;
+                }
+                if !turn.sends.is_empty() {
+                    self.outbox.send(turn.sends);
                 }
                 for (answer, reply) in turn.replies {
                     // Whoever asked may have gone; what was decided stands.
@@ -91,7 +109,7 @@ impl Committer {
             Output::Misplaced { shard, dot, from } => {
                 tracing::error!(%shard, ?dot, ?from, "a delta of another shard was refused");
             }
-            Output::Reply { .. } | Output::Send { .. } => {}
+            Output::Reply { .. } | Output::Send { .. } => unreachable!("the driver has sorted them out"),
         }
         Ok(())
     }

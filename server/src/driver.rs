@@ -1,10 +1,12 @@
-//! The driver: the one thread that owns the node. It takes waiting requests, lets the node decide, and writes.
+//! The driver: the one thread that owns the node. It takes what waits (clients' requests, peers' messages, ticks), lets
+//! the node decide, and writes.
 //!
 //! ```text
 //!   HTTP threads --ask--> [queue] --> driver: step, step, ... end_turn
 //!                                       | write the batch (not synced), take a snapshot
-//!                                       v
+//!   peers     --tell---> [queue] --------/ v
 //!   HTTP threads <-reply- committer: sync the log once for all turns written so far, publish, release the replies
+//!   peers        <-send--/
 //! ```
 //!
 //! Rules:
@@ -16,6 +18,7 @@
 use crate::committer::{self, Committer, Written};
 use crate::data_dir::DataDir;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::published::{Published, Standings};
 use crate::remembered::Remembered;
 use crate::rocks::Rocks;
@@ -31,16 +34,17 @@ use meridian_core::storage::StorageError;
 use meridian_core::types::{Failure, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-/// Most requests that wait for the driver. When full, further ones are refused.
+/// Most that waits for the driver. When full, further requests are refused, and peers' messages are not read.
 const QUEUE_MAX: usize = 4096;
-/// Most requests of one turn. Those beyond wait for the next.
-const TURN_REQUESTS_MAX: usize = 512;
-/// A turn takes no further request when its requests' values have this many bytes.
+/// Most inputs of one turn. Those beyond wait for the next.
+const TURN_INPUTS_MAX: usize = 512;
+/// A turn takes no further input when its requests' values and its messages have this many bytes.
 const TURN_BYTES_MAX: usize = 4 << 20;
 
 /// A request on its way to the node, and where its reply goes.
@@ -52,6 +56,8 @@ struct Ask {
 /// What the driver is told.
 enum Work {
     Ask(Box<Ask>),
+    /// From a peer or the clock, with the memory that it takes until it was decided about.
+    Input(Input, Option<OwnedSemaphorePermit>),
     Stop,
 }
 
@@ -69,7 +75,7 @@ pub enum AskError {
 /// A way to the node, for any number of threads.
 #[derive(Clone)]
 pub struct Door {
-    work: SyncSender<Work>,
+    work: mpsc::Sender<Work>,
     published: Arc<ArcSwap<Published>>,
 }
 
@@ -96,8 +102,19 @@ impl Door {
         match self.work.try_send(Work::Ask(Box::new(Ask { request, answer }))) {
             Ok(()) => reply.await.map_err(|_| AskError::Unknown),
             Err(TrySendError::Full(_)) => Err(AskError::Full),
-            Err(TrySendError::Disconnected(_)) => Err(AskError::Stopped),
+            Err(TrySendError::Closed(_)) => Err(AskError::Stopped),
         }
+    }
+
+    /// Hands over what a peer says, when there is room: until then the peer is not read further. `held` is the memory
+    /// that it takes. A node that has stopped hears nothing.
+    pub async fn tell(&self, input: Input, held: Option<OwnedSemaphorePermit>) {
+        let _stopped = self.work.send(Work::Input(input, held)).await;
+    }
+
+    /// Time has passed. A node that has much to do will hear of it later.
+    pub fn tick(&self) {
+        let _busy = self.work.try_send(Work::Input(Input::Tick, None));
     }
 
     /// The newest durable state.
@@ -105,10 +122,10 @@ impl Door {
         self.published.load_full()
     }
 
-    /// Ends the driver when it has done all that was asked before.
+    /// Ends the driver when it has done all that was asked before. To be called outside of any runtime.
     pub fn stop(&self) {
         // A full queue is waited for; a driver that has ended needs no word.
-        let _ended = self.work.send(Work::Stop);
+        let _ended = self.work.blocking_send(Work::Stop);
     }
 }
 
@@ -136,18 +153,20 @@ impl Threads {
     }
 }
 
-/// Opens the node on its database and starts its threads. `on_end` is called when one of them ends.
+/// Opens the node on its database, as the run `origin`, and starts its threads. `on_end` is called when one of them ends.
 ///
 /// # Errors
 /// When the node does not open on what the disk holds, or the disk fails.
 pub fn start(
     config: &Config,
+    origin: OriginId,
     rocks: &Rocks,
     data_dir: Arc<DataDir>,
     metrics: Arc<Metrics>,
+    outbox: Arc<Outbox>,
     on_end: impl Fn() + Clone + Send + 'static,
 ) -> anyhow::Result<(Door, Threads)> {
-    let mut node = Node::open(config.clone(), rocks, draw_origin()?)?;
+    let mut node = Node::open(config.clone(), rocks, origin)?;
     let first = node.end_turn();
     rocks.write_batch(&first.batch)?;
     rocks.sync_wal()?;
@@ -155,15 +174,20 @@ pub fn start(
     let standings = Standings::of(&node, config.shards);
     let published = Published { snapshot: rocks.snapshot(), standings: standings.clone() };
     let published = Arc::new(ArcSwap::from_pointee(published));
-    let (work, queue) = sync_channel(QUEUE_MAX);
+    let (work, queue) = mpsc::channel(QUEUE_MAX);
     let (written, turns) = sync_channel(committer::TURNS_MAX);
-    let committer =
-        Committer { rocks: rocks.clone(), data_dir, published: published.clone(), metrics: metrics.clone() };
+    let committer = Committer {
+        rocks: rocks.clone(),
+        data_dir,
+        published: published.clone(),
+        metrics: metrics.clone(),
+        outbox,
+    };
     let driver = Driver { node, rocks: rocks.clone(), standings, written, metrics, started: Instant::now() };
     let ended = on_end.clone();
     let driver = thread::Builder::new().name("driver".into()).spawn(move || {
         let _told = OnDrop(ended);
-        driver.run(&queue)
+        driver.run(queue)
     })?;
     let committer = thread::Builder::new().name("committer".into()).spawn(move || {
         let _told = OnDrop(on_end);
@@ -181,8 +205,11 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// 64 bits for this run that were never used before.
-fn draw_origin() -> anyhow::Result<OriginId> {
+/// 64 bits for a run that were never used before.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn draw_origin() -> anyhow::Result<OriginId> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
     Ok(OriginId(u64::from_be_bytes(bytes)))
@@ -198,12 +225,12 @@ struct Driver {
 }
 
 impl Driver {
-    fn run(mut self, queue: &Receiver<Work>) -> Result<(), StorageError> {
+    fn run(mut self, mut queue: mpsc::Receiver<Work>) -> Result<(), StorageError> {
         let mut answers = Vec::new();
-        while let Ok(Work::Ask(first)) = queue.recv() {
-            let stops = self.steps(*first, queue, &mut answers)?;
-            let replies = self.write(&mut answers)?;
-            if self.written.send(replies).is_err() || stops {
+        while let Some(first) = queue.blocking_recv() {
+            let stops = self.steps(first, &mut queue, &mut answers)?;
+            let written = self.write(&mut answers)?;
+            if (!written.is_empty() && self.written.send(written).is_err()) || stops {
                 break;
             }
         }
@@ -213,24 +240,34 @@ impl Driver {
     /// Lets the node decide about everything that waits. Whether it is the last turn.
     fn steps(
         &mut self,
-        first: Ask,
-        queue: &Receiver<Work>,
+        first: Work,
+        queue: &mut mpsc::Receiver<Work>,
         answers: &mut Vec<oneshot::Sender<Reply>>,
     ) -> Result<bool, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
-        let (mut bytes, mut next) = (0, first);
+        let (mut inputs, mut bytes, mut next) = (0, 0, first);
         loop {
-            bytes += value_bytes(&next.request);
-            let id = RequestId(answers.len() as u64);
-            answers.push(next.answer);
-            self.node.step(now, &disk, Input::Request { id, request: next.request })?;
-            if answers.len() == TURN_REQUESTS_MAX || bytes >= TURN_BYTES_MAX {
+            let input = match next {
+                Work::Stop => return Ok(true),
+                Work::Ask(ask) => {
+                    bytes += value_bytes(&ask.request);
+                    let id = RequestId(answers.len() as u64);
+                    answers.push(ask.answer);
+                    Input::Request { id, request: ask.request }
+                }
+                Work::Input(input, held) => {
+                    bytes += held.map_or(0, |held| held.num_permits());
+                    input
+                }
+            };
+            self.node.step(now, &disk, input)?;
+            inputs += 1;
+            if inputs == TURN_INPUTS_MAX || bytes >= TURN_BYTES_MAX {
                 return Ok(false);
             }
             match queue.try_recv() {
-                Ok(Work::Ask(ask)) => next = *ask,
-                Ok(Work::Stop) => return Ok(true),
+                Ok(work) => next = work,
                 Err(_) => return Ok(false),
             }
         }
@@ -239,26 +276,30 @@ impl Driver {
     /// Writes the turn, unsynced, and pairs its replies with those who wait for them.
     fn write(&mut self, answers: &mut Vec<oneshot::Sender<Reply>>) -> Result<Written, StorageError> {
         let turn = self.node.end_turn();
-        self.metrics.turns.increment(1);
-        self.metrics.turn_requests.record(answers.len() as f64);
+        if !answers.is_empty() {
+            self.metrics.turns.increment(1);
+            self.metrics.turn_requests.record(answers.len() as f64);
+        }
         let mut waiting: Vec<Option<oneshot::Sender<Reply>>> = answers.drain(..).map(Some).collect();
-        let (mut replies, mut complaints) = (Vec::with_capacity(waiting.len()), Vec::new());
+        let mut written = Written::default();
         for output in turn.outputs {
             match output {
                 Output::Reply { id, reply } => {
                     let answer = waiting.get_mut(id.0 as usize).and_then(Option::take);
-                    replies.push((answer.expect("a request is answered once, in its turn"), reply));
+                    let answer = answer.expect("a request is answered once, in its turn");
+                    written.replies.push((answer, reply));
                 }
-                complaint => complaints.push(complaint),
+                Output::Send { to, message } => written.sends.push((to, message)),
+                complaint => written.complaints.push(complaint),
             }
         }
-        if turn.batch.is_empty() && turn.changed.is_empty() {
-            return Ok(Written { state: None, replies, complaints });
+        if !turn.batch.is_empty() || !turn.changed.is_empty() {
+            self.rocks.write_batch(&turn.batch)?;
+            self.standings.update(&self.node, turn.changed);
+            let published = Published { snapshot: self.rocks.snapshot(), standings: self.standings.clone() };
+            written.state = Some((published, self.rocks.version()));
         }
-        self.rocks.write_batch(&turn.batch)?;
-        self.standings.update(&self.node, turn.changed);
-        let published = Published { snapshot: self.rocks.snapshot(), standings: self.standings.clone() };
-        Ok(Written { state: Some((published, self.rocks.version())), replies, complaints })
+        Ok(written)
     }
 
     fn now(&self) -> Now {

@@ -30,6 +30,20 @@ pub struct Metrics {
     pub turn_requests: Histogram,
     /// How long a sync of the log takes.
     pub sync_seconds: Histogram,
+    /// Members of the cluster that this node knows, itself among them.
+    pub members: Gauge,
+    /// Peers that are connected.
+    pub peers_connected: Gauge,
+    /// Connections of peers that were not taken.
+    pub peers_refused: Counter,
+    /// Bytes of messages sent to peers.
+    pub peer_bytes_sent: Counter,
+    /// Bytes of messages received from peers.
+    pub peer_bytes_received: Counter,
+    /// Messages for which a peer's queue had no room.
+    pub peer_messages_dropped: Counter,
+    /// When the node's certificate expires, in seconds since 1970.
+    pub certificate_expires: Gauge,
     /// Replicas out of service.
     pub quarantined: Gauge,
     /// Most origins in one version vector; 1,024 is the end.
@@ -92,6 +106,13 @@ impl Metrics {
                 turns: counter!("meridian_turns_total"),
                 turn_requests: histogram!("meridian_turn_requests"),
                 sync_seconds: histogram!("meridian_sync_seconds"),
+                members: gauge!("meridian_members"),
+                peers_connected: gauge!("meridian_peers_connected"),
+                peers_refused: counter!("meridian_peers_refused_total"),
+                peer_bytes_sent: counter!("meridian_peer_bytes_sent_total"),
+                peer_bytes_received: counter!("meridian_peer_bytes_received_total"),
+                peer_messages_dropped: counter!("meridian_peer_messages_dropped_total"),
+                certificate_expires: gauge!("meridian_certificate_expires_seconds"),
                 quarantined: gauge!("meridian_quarantined_replicas"),
                 origins: gauge!("meridian_origins_max"),
                 disk_free: gauge!("meridian_disk_free_bytes"),
@@ -143,6 +164,19 @@ fn describe() {
     describe_counter!("meridian_turns_total", "Rounds of the driver");
     describe_histogram!("meridian_turn_requests", "Requests decided in one round");
     describe_histogram!("meridian_sync_seconds", "Time to make written rounds durable");
+    describe_gauge!("meridian_members", "Members of the cluster that this node knows, itself among them");
+    describe_gauge!("meridian_peers_connected", "Peers that this node is connected to");
+    describe_counter!("meridian_peers_refused_total", "Connections of peers that were not taken");
+    describe_counter!("meridian_peer_bytes_sent_total", "Bytes of messages sent to peers");
+    describe_counter!("meridian_peer_bytes_received_total", "Bytes of messages received from peers");
+    describe_counter!(
+        "meridian_peer_messages_dropped_total",
+        "Messages for which a peer's queue had no room; the peer pulls what it lacks"
+    );
+    describe_gauge!(
+        "meridian_certificate_expires_seconds",
+        "When the node's certificate expires, in seconds since 1970"
+    );
     describe_gauge!("meridian_quarantined_replicas", "Replicas out of service because a row is damaged");
     describe_gauge!("meridian_origins_max", "Most origins in one shard's version vector, of 1024");
     describe_gauge!("meridian_disk_free_bytes", "Bytes free on the disk of the data directory");

@@ -45,6 +45,11 @@ impl Standings {
         }
     }
 
+    /// What each replica has applied, and whether it is in service. In the order of the shards.
+    pub fn vectors(&self) -> impl Iterator<Item = (&Arc<VersionVector>, bool)> {
+        self.shards.iter().map(|standing| (&standing.vector, !standing.quarantined))
+    }
+
     /// How many replicas are out of service.
     pub fn quarantined(&self) -> usize {
         self.shards.iter().filter(|standing| standing.quarantined).count()
