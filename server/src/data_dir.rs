@@ -2,10 +2,11 @@
 //!
 //! | name | what it is |
 //! |---|---|
-//! | `LOCK` | locked while a process holds the directory |
+//! | `LOCK` | locked while a process holds the directory; the process's number |
 //! | `FORMAT` | the number of this layout; written last, so that a directory that has it is whole |
 //! | `NODE` | the node's name |
-//! | `SECRET` | 32 bytes that only this node knows |
+//! | `CLUSTER` | the id of the cluster that the data belongs to |
+//! | `MEMBERS` | the member list, as JSON |
 //! | `SYNCED` | how far the database was made durable (`data_dir/synced.rs`) |
 //! | `DAMAGED` | what was found to be damaged, if anything was |
 //! | `db/` | RocksDB |
@@ -22,12 +23,14 @@ pub use error::DataDirError;
 
 use crate::rocks::Rocks;
 use error::{at, unreadable};
-use ring::rand::{SecureRandom, SystemRandom};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use synced::Synced;
+use uuid::Uuid;
 
 /// The layout that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -43,7 +46,7 @@ pub struct DataDir {
     path: PathBuf,
     synced: Synced,
     /// Keeps the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -65,7 +68,7 @@ impl DataDir {
         }
         check_format(path)?;
         check_name(path, name)?;
-        Ok(DataDir { path: path.to_owned(), synced: Synced::open(path)?, _lock: lock })
+        Ok(DataDir { path: path.to_owned(), synced: Synced::open(path)?, lock })
     }
 
     /// Opens the database, or makes an empty one if there was none yet.
@@ -95,22 +98,46 @@ impl DataDir {
         let rocks = Rocks::open(&database, cache_bytes).map_err(refused)?;
         sync_directory(path)?;
         self.synced.create(path)?;
+        // Whoever waits for the holder to end can find it. A refused start has not come this far, and changed nothing.
+        let own = format!("{}\n", std::process::id());
+        self.lock.set_len(0).and_then(|()| (&self.lock).write_all(own.as_bytes())).map_err(at(path))?;
         Ok(rocks)
     }
 
-    /// 32 bytes that only this node knows, made when they are first asked for.
+    /// Takes the directory for a cluster, if it is not another's.
     ///
     /// # Errors
-    /// The file has another length, the system has no randomness, or the disk failed.
-    pub fn secret(&self) -> Result<[u8; 32], DataDirError> {
-        if let Some(found) = read(&self.path, "SECRET")? {
-            return <[u8; 32]>::try_from(found.as_slice())
-                .map_err(|_| unreadable(&self.path, "SECRET", "it is not 32 bytes long"));
+    /// The data belongs to another cluster, or the disk failed.
+    pub fn enter(&self, cluster: Uuid) -> Result<(), DataDirError> {
+        match read(&self.path, "CLUSTER")? {
+            None => write_new(&self.path, "CLUSTER", cluster.to_string().as_bytes(), 0o644),
+            Some(found) if found.trim_ascii() == cluster.to_string().as_bytes() => Ok(()),
+            Some(found) => {
+                let found = String::from_utf8_lossy(found.trim_ascii()).into_owned();
+                Err(DataDirError::OtherCluster { path: self.path.clone(), found, asked: cluster.to_string() })
+            }
         }
-        let mut secret = [0; 32];
-        SystemRandom::new().fill(&mut secret).map_err(|_| DataDirError::NoRandomness)?;
-        write_new(&self.path, "SECRET", &secret, 0o600)?;
-        Ok(secret)
+    }
+
+    /// The member list as it was kept; empty if there is none yet.
+    ///
+    /// # Errors
+    /// It is not one, or the disk failed.
+    pub fn members<M: DeserializeOwned>(&self) -> Result<Vec<M>, DataDirError> {
+        match read(&self.path, "MEMBERS")? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|_| unreadable(&self.path, "MEMBERS", "it is not a member list")),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps the member list.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn keep_members<M: Serialize>(&self, members: &[M]) -> Result<(), DataDirError> {
+        let bytes = serde_json::to_vec_pretty(members).expect("strings and numbers can be written");
+        write_new(&self.path, "MEMBERS", &bytes, 0o644)
     }
 
     /// Notes that the database is durable up to this [`Rocks::version`]. To be called after every sync, with the
@@ -142,6 +169,16 @@ impl DataDir {
     pub fn free_bytes(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.path)?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+}
+
+/// The process that holds a data directory, if one has opened its database. The number may be that of an earlier holder
+/// while a process starts: who uses it must look whether it is a node's.
+pub fn holder(path: &Path) -> Option<i32> {
+    let file = File::open(path.join("LOCK")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => fs::read_to_string(path.join("LOCK")).ok()?.trim().parse().ok(),
+        _ => None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The disk of a node: the conformance suite and what the suite cannot see, and the directory that the database lies in.
 
 use meridian_core::storage::{Batch, Read, Space};
-use meridian_server::data_dir::{DataDir, DataDirError};
+use meridian_server::data_dir::{DataDir, DataDirError, holder};
+
 use meridian_server::rocks::{Rocks, Snapshot};
 use meridian_tests::storage_suite::{conforms, scan};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -215,19 +216,31 @@ fn a_newer_layout_another_name_and_missing_files_are_refused_with_words() {
 }
 
 #[test]
-fn the_secret_stays_and_is_for_the_owner_only() {
+fn a_directory_is_one_clusters_and_keeps_the_member_list() {
     let place = directory();
-    let secret = DataDir::open(place.path(), "n1").expect("it is made").secret().expect("a secret");
-    assert_ne!(secret, [0; 32]);
-    let file = place.path().join("SECRET");
-    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
-    let data = DataDir::open(place.path(), "n1").expect("it is found");
-    assert_eq!(data.secret().expect("a secret"), secret);
-    fs::write(&file, [1; 31]).expect("a file");
-    let error = data.secret().expect_err("it is not whole");
-    assert!(matches!(error, DataDirError::Unreadable { file: "SECRET", .. }), "{error}");
-    let other = directory();
-    assert_ne!(DataDir::open(other.path(), "n1").expect("it is made").secret().expect("a secret"), secret);
+    let data = DataDir::open(place.path(), "n1").expect("it is made");
+    let (ours, theirs) = (Uuid::from_u128(5), Uuid::from_u128(6));
+    data.enter(ours).expect("it is nobody's yet");
+    data.enter(ours).expect("it is ours");
+    let error = data.enter(theirs).expect_err("it is ours");
+    assert!(matches!(error, DataDirError::OtherCluster { .. }), "{error}");
+    assert_eq!(data.members::<String>().expect("none yet"), Vec::<String>::new());
+    data.keep_members(&["a".to_string()]).expect("it is written");
+    assert_eq!(data.members::<String>().expect("it is there"), ["a"]);
+    fs::write(place.path().join("MEMBERS"), "[").expect("a file");
+    let error = data.members::<String>().expect_err("it is not whole");
+    assert!(matches!(error, DataDirError::Unreadable { file: "MEMBERS", .. }), "{error}");
+}
+
+#[test]
+fn who_holds_a_directory_can_be_found() {
+    let place = directory();
+    let data = DataDir::open(place.path(), "n1").expect("it is made");
+    assert_eq!(holder(place.path()), None, "it has not opened its database");
+    let rocks = data.open_database(CACHE_BYTES).expect("it opens");
+    assert_eq!(holder(place.path()), i32::try_from(std::process::id()).ok());
+    drop((rocks, data));
+    assert_eq!(holder(place.path()), None);
 }
 
 #[test]

@@ -10,7 +10,8 @@
 mod options;
 mod parse;
 
-pub use parse::VALUE_BYTES_LIMIT;
+pub use options::LABEL;
+pub use parse::{VALUE_BYTES_LIMIT, label};
 
 use clap::{Arg, ArgMatches, Command};
 use meridian_core::name::ShardCount;
@@ -43,6 +44,16 @@ pub struct Config {
     pub zone: Option<String>,
     /// Where HTTP is served: loopback, unless `allow_unauthenticated_http`.
     pub http: SocketAddr,
+    /// Where peers are listened for: loopback, unless `tls_dir` is set.
+    pub peer: SocketAddr,
+    /// Where peers reach this node, if not at `peer`.
+    pub advertise: Option<String>,
+    /// Nodes of the cluster to meet: host and port.
+    pub join: Vec<String>,
+    /// The node's bundle; without it, the development authority's.
+    pub tls_dir: Option<PathBuf>,
+    /// Whether links may be cut.
+    pub faults: bool,
     /// Whether HTTP may be served beyond this machine.
     pub allow_unauthenticated_http: bool,
     /// Origins of web pages that may use this node, as browsers write them.
@@ -169,7 +180,7 @@ pub fn start_command() -> Command {
          The command line beats a variable, a variable beats the file.\n\n\
          Examples:\n  \
          meridian start --data-dir ./data\n  \
-         meridian start --data-dir ./data2 --name n2 --http 127.0.0.1:7481\n  \
+         meridian start --data-dir ./data2 --name n2 --http 127.0.0.1:7482 --peer 127.0.0.1:7483 --join 127.0.0.1:7481\n  \
          meridian start --config meridian.toml --log debug",
     )
 }
@@ -406,10 +417,15 @@ fn toml_type(kind: Kind) -> &'static str {
 fn config_of(given: &[Given]) -> Result<Config, ConfigError> {
     let config = Config {
         data_dir: maybe(given, "data-dir", parse::directory)?.unwrap_or_default(),
-        name: one(given, "name", parse::label)?,
-        region: one(given, "region", parse::label)?,
-        zone: maybe(given, "zone", parse::label)?,
+        name: one(given, "name", label)?,
+        region: one(given, "region", label)?,
+        zone: maybe(given, "zone", label)?,
         http: one(given, "http", parse::address)?,
+        peer: one(given, "peer", parse::address)?,
+        advertise: maybe(given, "advertise", parse::place)?,
+        join: option(given, "join").parse(parse::place)?,
+        tls_dir: maybe(given, "tls-dir", parse::directory)?,
+        faults: one(given, "faults", parse::switch)?,
         allow_unauthenticated_http: one(given, "allow-unauthenticated-http", parse::switch)?,
         http_cors_origins: option(given, "http-cors-origins").parse(parse::origin)?,
         http_connections_max: one(given, "http-connections-max", parse::connections)?,
@@ -423,14 +439,36 @@ fn config_of(given: &[Given]) -> Result<Config, ConfigError> {
         shards: one(given, "shards", parse::shards)?,
         log: one(given, "log", parse::filter)?,
     };
-    match config.http.ip().to_canonical().is_loopback() || config.allow_unauthenticated_http {
-        true => Ok(config),
-        false => Err(option(given, "http").refuse(
+    check_addresses(&config, given)?;
+    Ok(config)
+}
+
+/// What is reached from other machines needs more than what is not.
+fn check_addresses(config: &Config, given: &[Given]) -> Result<(), ConfigError> {
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    let (http, peer) = (is_loopback(config.http), is_loopback(config.peer));
+    if !http && !config.allow_unauthenticated_http {
+        return Err(option(given, "http").refuse(
             config.http,
             "a loopback address, like 127.0.0.1:7480, unless --allow-unauthenticated-http is given: there is no \
              access control yet, so whoever reaches another address may read and write everything",
-        )),
+        ));
     }
+    if !peer && config.tls_dir.is_none() {
+        return Err(option(given, "peer").refuse(
+            config.peer,
+            "a loopback address, like 127.0.0.1:7481, unless --tls-dir is given: the development authority is for \
+             one machine. `meridian tls init` and `meridian tls issue` make one for several",
+        ));
+    }
+    if config.peer.ip().is_unspecified() && config.advertise.is_none() {
+        let why = "one address, or --advertise must say where peers reach this node";
+        return Err(option(given, "peer").refuse(config.peer, why));
+    }
+    if config.faults && !(http && peer) {
+        return Err(option(given, "faults").refuse(true, "false where --http or --peer is not loopback"));
+    }
+    Ok(())
 }
 
 fn one<T>(given: &[Given], name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {

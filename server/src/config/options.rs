@@ -72,11 +72,12 @@ impl Row {
     }
 }
 
-const LABEL: &str = "1 to 63 of a-z 0-9 -, not beginning with -";
+/// What the name of a node, a region or a zone may be.
+pub const LABEL: &str = "1 to 63 of a-z 0-9 -, not beginning with -";
 const MILLISECONDS: &str = "milliseconds, 1 to 3600000";
 
 /// All options of a node, in the order in which they are shown.
-pub(super) const OPTIONS: [Row; 17] = [
+pub(super) const OPTIONS: [Row; 22] = [
     Row::new("data-dir", "DIR", Kind::Text, None)
         .says("Where this node keeps its data, made if it is missing", "a directory"),
     Row::new("name", "NAME", Kind::Text, Some("n1")).says("What this node is called in its cluster", LABEL),
@@ -84,6 +85,24 @@ pub(super) const OPTIONS: [Row; 17] = [
     Row::new("zone", "ZONE", Kind::Text, None).says("The part of the region that fails together", LABEL),
     Row::new("http", "ADDR", Kind::Text, Some("127.0.0.1:7480"))
         .says("Where to serve HTTP", "an IP address and a port, like 127.0.0.1:7480 or [::1]:7480"),
+    Row::new("peer", "ADDR", Kind::Text, Some("127.0.0.1:7481")).says(
+        "Where to listen for peers, over UDP",
+        "an IP address and a port, like 127.0.0.1:7481 or [::1]:7481",
+    ),
+    Row::new("advertise", "HOST:PORT", Kind::Text, None).says(
+        "Where peers reach this node, if not at --peer",
+        "a host and a port, like db1.example.org:7481",
+    ),
+    Row::new("join", "HOST:PORT", Kind::List, None).says(
+        "A node of the cluster to meet, given once for each; an empty node then serves when it is filled",
+        "a host and a port, like 127.0.0.1:7481",
+    ),
+    Row::new("tls-dir", "DIR", Kind::Text, None).says(
+        "What `meridian tls issue` made for this node; without it, this user's development authority",
+        "a directory",
+    ),
+    Row::new("faults", "BOOL", Kind::Switch, Some("false"))
+        .says("Let PUT /v1/dev/links cut links, for tests; only on loopback", "true or false"),
     Row::new("allow-unauthenticated-http", "BOOL", Kind::Switch, Some("false"))
         .says("Serve HTTP beyond this machine though anyone may then read and write", "true or false"),
     Row::new("http-cors-origins", "ORIGIN", Kind::List, None).flag("http-cors-origin").says(

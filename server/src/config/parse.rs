@@ -20,7 +20,8 @@ pub(super) fn directory(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
 }
 
-pub(super) fn label(text: &str) -> Option<String> {
+/// The name of a node, a region or a zone.
+pub fn label(text: &str) -> Option<String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=LABEL_BYTES_MAX).contains(&text.len()) && !text.starts_with('-');
     (fits && text.bytes().all(allowed)).then(|| text.to_owned())
@@ -28,6 +29,12 @@ pub(super) fn label(text: &str) -> Option<String> {
 
 pub(super) fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
+}
+
+/// A host and a port, neither empty.
+pub(super) fn place(text: &str) -> Option<String> {
+    let (_, port) = text.rsplit_once(':')?;
+    (is_host_and_port(text) && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| text.to_owned())
 }
 
 pub(super) fn switch(text: &str) -> Option<bool> {

@@ -261,3 +261,27 @@ fn the_help_names_every_option_its_variable_and_its_default() {
     start_command().debug_assert();
     config_command().debug_assert();
 }
+
+#[test]
+fn what_is_reached_from_elsewhere_needs_an_identity_of_its_own() {
+    let beyond = refusal(&["--peer", "10.0.0.1:7481"], &[]);
+    assert!(beyond.contains("unless --tls-dir is given"), "{beyond}");
+    assert!(settings(&["--peer", "10.0.0.1:7481", "--tls-dir", "tls"], &[]).is_ok());
+    let everywhere = refusal(&["--peer", "0.0.0.0:7481", "--tls-dir", "tls"], &[]);
+    assert!(everywhere.contains("--advertise"), "{everywhere}");
+    let advertised = ["--peer", "0.0.0.0:7481", "--tls-dir", "tls", "--advertise", "db1.example.org:7481"];
+    assert_eq!(config(&advertised, &[]).advertise.as_deref(), Some("db1.example.org:7481"));
+    let faults = refusal(&["--peer", "10.0.0.1:7481", "--tls-dir", "tls", "--faults"], &[]);
+    assert!(faults.contains("--faults"), "{faults}");
+    assert!(config(&["--faults"], &[]).faults);
+}
+
+#[test]
+fn nodes_to_join_are_hosts_with_ports() {
+    let joined = config(&["--join", "127.0.0.1:1", "--join", "[::1]:2", "--join", "db1.example.org:3"], &[]);
+    assert_eq!(joined.join, ["127.0.0.1:1", "[::1]:2", "db1.example.org:3"]);
+    assert_eq!(config(&[], &[("MERIDIAN_JOIN", "a:1,b:2")]).join, ["a:1", "b:2"]);
+    for wrong in ["db1", ":1", "a:0", "a:65536", "http://a:1", "a:1/x", ""] {
+        assert!(refusal(&["--join", wrong], &[]).contains("a host and a port"), "{wrong}");
+    }
+}

@@ -56,6 +56,20 @@ pub enum DataDirError {
         /// The name that was asked for.
         asked: String,
     },
+    /// It is another cluster's.
+    #[error(
+        "{path} holds data of the cluster {found}, and this node's certificate is of the cluster {asked}. Nothing was \
+         changed. Give the --tls-dir of the cluster {found}, or start on a directory of its own",
+        path = .path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster of its data.
+        found: String,
+        /// The cluster of the certificate.
+        asked: String,
+    },
     /// A file of ours is not what we write.
     #[error(
         "{path}/{file} cannot be used: {why}. Nothing was changed. Restore a backup of the directory; or move it away \
@@ -112,9 +126,6 @@ pub enum DataDirError {
         /// Where it ended before.
         synced: u64,
     },
-    /// The system gave no random bytes.
-    #[error("the system has no random bytes to give")]
-    NoRandomness,
     /// The disk failed.
     #[error("{path}: {error}", path = .path.display())]
     Io {
@@ -131,7 +142,7 @@ fn also(file: &str) -> &'static str {
         "SYNCED" => {
             "; or remove the file: then nothing notices if the end of the database's log was lost before this start"
         }
-        "SECRET" => "; or remove the file: then what clients were given under it is refused",
+        "MEMBERS" => "; or remove the file: then the node learns from its peers again, if --join names one",
         _ => "",
     }
 }
