@@ -13,10 +13,15 @@ pub mod data_dir;
 
 // -- the node ----------------------------------------------------------------------------------------------------
 pub mod metrics;
+pub mod outbox;
 pub mod published;
 pub mod committer;
 pub mod remembered;
 pub mod driver;
+
+// -- its peers ---------------------------------------------------------------------------------------------------
+pub mod identity;
+pub mod peers;
 
 // -- its clients -------------------------------------------------------------------------------------------------
 pub mod token;
@@ -25,4 +30,5 @@ pub mod http;
 // -- the process -------------------------------------------------------------------------------------------------
 pub mod config;
 pub mod run;
+pub mod dev;
 pub mod cli;

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use meridian_server::cli::{self, Surroundings};
 use meridian_server::config::{self, ConfigError, Settings};
-use meridian_server::run;
+use meridian_server::{dev, run};
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     let (name, matches) = matches.subcommand().expect("clap requires one");
     match name {
         "start" => start(matches),
+        "dev" => match dev::run(matches) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => end(FAILED, format_args!("{error:#}")),
+        },
         "config" => show_config(matches),
         _ => ask_a_node(name, matches),
     }

@@ -4,13 +4,19 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Door, Threads};
 use crate::http::{App, Limits, Listener, State};
+use crate::identity::{Bundle, IdentityError, development};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::peers::{self, PeerView, Peers, PeersThread, Standing};
 use crate::rocks::Rocks;
 use crate::token::Tokens;
 use anyhow::Context as _;
 use hyper::header::HeaderValue;
+use meridian_core::id::OriginId;
 use meridian_core::node;
-use meridian_core::version_vector::ORIGINS_MAX;
+use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
+use std::env;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +30,10 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(7);
 const ORIGINS_WARNED: usize = ORIGINS_MAX / 5 * 4;
 /// How often the free space on the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// How often a node that is being filled looks whether it is.
+const FILL_CHECK: Duration = Duration::from_millis(50);
+/// How long a peer may then take to say what it has.
+const FILL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Runs a node until SIGTERM or SIGINT, or until its disk fails.
 ///
@@ -33,7 +43,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     init_log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (listener, address) = Listener::bind(config.http)?;
+    let (socket, peer_address) = peers::bind(config.peer)?;
+    let bundle = bundle(&config)?;
     let data_dir = Arc::new(DataDir::open(&config.data_dir, &config.name)?);
+    data_dir.enter(bundle.cluster.id)?;
     let rocks = data_dir.open_database(config.cache_bytes)?;
     let metrics =
         Arc::new(Metrics::new(&config.name, &config.region, config.zone.as_deref().unwrap_or_default()));
@@ -42,15 +55,26 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let ended = ended.clone();
         move || ended.notify_one()
     };
+    metrics.certificate_expires.set(bundle.expires as f64);
+    let outbox = Arc::new(Outbox::new(metrics.peer_messages_dropped.clone()));
     let core = node::Config { shards: config.shards, ..node::Config::default() };
-    let (door, threads) = driver::start(&core, &rocks, data_dir.clone(), metrics.clone(), on_end)?;
+    let run = driver::draw_origin()?;
+    let (door, threads) =
+        driver::start(&core, run, &rocks, data_dir.clone(), metrics.clone(), outbox.clone(), on_end.clone())?;
     warn_of_origins(&door);
-    let house = House::new(&config, data_dir, rocks.clone(), metrics, door)?;
+    let tokens = Tokens::new(&bundle.cluster.secret);
+    let setting = setting(&config, bundle, run, peer_address);
+    let (peers, peers_thread) =
+        peers::start(setting, socket, door.clone(), outbox, data_dir.clone(), metrics.clone(), on_end)?;
+    let house = House::new(&config, data_dir, rocks.clone(), metrics, door, peers, tokens)?;
     house.keep();
     let outcome = runtime.block_on(async {
         let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
         let http = Listener::start(listener, &house.app, runtimes())?;
-        announce(&config, address);
+        announce(&config, address, peer_address);
+        if house.app.state.is_filling() {
+            tokio::spawn(fill(house.app.clone()));
+        }
         let why = house.until_end(&mut signals, &ended).await;
         house.app.state.stop();
         tracing::info!("{why}: finishing what is under way");
@@ -59,8 +83,55 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     });
-    close(house, threads, rocks)?;
-    outcome
+    let conflict = house.app.peers.conflict();
+    close(house, threads, peers_thread, rocks)?;
+    match conflict {
+        Some(conflict) => Err(anyhow::anyhow!(conflict)),
+        None => outcome,
+    }
+}
+
+/// Who this node is.
+fn bundle(config: &Config) -> Result<Bundle, IdentityError> {
+    match &config.tls_dir {
+        Some(directory) => Bundle::read(directory, &config.name),
+        None => development::bundle(&development::directory(|name| env::var_os(name))?, &config.name),
+    }
+}
+
+fn setting(config: &Config, bundle: Bundle, run: OriginId, peer: SocketAddr) -> peers::Setting {
+    peers::Setting {
+        bundle,
+        region: config.region.clone(),
+        advertise: config.advertise.clone().unwrap_or_else(|| peer.to_string()),
+        join: config.join.clone(),
+        shards: config.shards.get(),
+        run,
+        faults: config.faults,
+    }
+}
+
+/// An empty node that joins others serves when it has all that one of them had.
+async fn fill(app: Arc<App>) {
+    let mut ticks = interval(FILL_CHECK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while app.state.is_filling() {
+        ticks.tick().await;
+        for peer in app.peers.met() {
+            if let Ok(theirs) = app.peers.vectors(peer, FILL_TIME_MAX).await
+                && has_all(&app.door, &theirs)
+            {
+                app.state.set_filling(false);
+                tracing::info!("the node has what the cluster holds: it serves");
+            }
+        }
+    }
+}
+
+fn has_all(door: &Door, theirs: &[(Arc<VersionVector>, bool)]) -> bool {
+    let published = door.published();
+    let mut both = published.standings.vectors().zip(theirs);
+    both.all(|((own, _), (theirs, in_service))| !in_service || own.includes(theirs))
 }
 
 fn init_log(directives: &str) -> anyhow::Result<()> {
@@ -77,12 +148,12 @@ fn runtimes() -> usize {
     (cores / 2).clamp(1, 8)
 }
 
-fn announce(config: &Config, address: std::net::SocketAddr) {
+fn announce(config: &Config, address: SocketAddr, peer: SocketAddr) {
     if !address.ip().is_loopback() {
         tracing::warn!("HTTP at {address} is open to everyone who can reach it: there is no access control");
     }
     let (name, dir) = (&config.name, config.data_dir.display());
-    tracing::info!("{name} is ready at http://{address}, with its data in {dir}");
+    tracing::info!("{name} serves http://{address} and peers at {peer}/udp, with its data in {dir}");
 }
 
 /// An origin is added at each start that writes, so a start is when to look.
@@ -97,13 +168,15 @@ fn warn_of_origins(door: &Door) {
     }
 }
 
-fn close(house: House, threads: Threads, rocks: Rocks) -> anyhow::Result<()> {
+fn close(house: House, threads: Threads, peers: PeersThread, rocks: Rocks) -> anyhow::Result<()> {
     let began = Instant::now();
+    let peers_ended = peers.stop();
     house.app.door.stop();
     let ended = threads.join();
     drop(house);
     rocks.close().context("the database could not be closed")?;
     ended?;
+    peers_ended?;
     tracing::info!("stopped in good order after {:?}", began.elapsed());
     Ok(())
 }
@@ -123,6 +196,8 @@ impl House {
         rocks: Rocks,
         metrics: Arc<Metrics>,
         door: Door,
+        peers: Peers,
+        tokens: Tokens,
     ) -> anyhow::Result<House> {
         let limits = Limits {
             connections_max: config.http_connections_max,
@@ -134,10 +209,12 @@ impl House {
             loopback: config.http.ip().is_loopback(),
             cors_origins: config.http_cors_origins.clone(),
         };
-        let tokens = Tokens::new(&data_dir.secret()?);
         let served_by = HeaderValue::from_str(&format!("{};{}", config.name, config.region))
             .context("a node's name and region can stand in a header")?;
-        let app = App::new(door, tokens, limits, metrics, Arc::new(State::default()), served_by);
+        let state = Arc::new(State::default());
+        let is_empty = door.published().standings.origins_max() == 0;
+        state.set_filling(is_empty && !config.join.is_empty());
+        let app = App::new(door, peers, tokens, limits, metrics, state, served_by);
         Ok(House { app: Arc::new(app), data_dir, rocks, disk_reserve_bytes: config.disk_reserve_bytes })
     }
 
@@ -149,7 +226,7 @@ impl House {
             tokio::select! {
                 _ = terminate.recv() => return "SIGTERM",
                 _ = interrupt.recv() => return "SIGINT",
-                () = ended.notified() => return "the database's threads ended",
+                () = ended.notified() => return "this node must not go on",
                 _ = ticks.tick() => self.keep(),
             }
         }
@@ -168,6 +245,10 @@ impl House {
         metrics.origins.set(origins as f64);
         metrics.connections.set(state.connections() as f64);
         metrics.bytes_in_flight.set(self.app.bytes_in_flight() as f64);
+        let members = self.app.peers.view();
+        let connected = |view: &&PeerView| matches!(view.standing, Standing::Connected { .. });
+        metrics.members.set(members.len() as f64);
+        metrics.peers_connected.set(members.iter().filter(connected).count() as f64);
         match self.rocks.figures() {
             Ok(figures) => {
                 metrics.disk_used.set(figures.disk_bytes as f64);

@@ -6,10 +6,12 @@
 //! - It ends with 0 on success, 1 when the operation failed, 2 on bad usage. Errors go to standard error.
 
 mod client;
+mod cluster;
 mod print;
+mod tls;
 mod verb;
 
-use crate::config;
+use crate::{config, dev};
 use clap::{ArgMatches, Command};
 use meridian_core::planted::PLANTED_BUGS;
 use print::Style;
@@ -65,8 +67,9 @@ pub fn command() -> Command {
         .version(version)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([config::start_command(), config::config_command()])
+        .subcommands([config::start_command(), dev::command(), config::config_command()])
         .subcommands(verb::commands())
+        .subcommands([cluster::command(), tls::command()])
         .after_help(
             "Examples:\n  \
              meridian start --data-dir ./data\n  \
@@ -81,6 +84,16 @@ pub fn command() -> Command {
 /// Bad usage, a refusal by the node, or no answer.
 pub fn run(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(), CliError> {
     let Surroundings { endpoints, input, output, is_terminal } = around;
+    match name {
+        "tls" => return tls::run(matches, output),
+        "cluster" => {
+            let (shown, well) = cluster::run(matches, endpoints, is_terminal)?;
+            let written = output.write_all(shown.as_bytes()).and_then(|()| output.flush());
+            written.map_err(|error| CliError::Failed(format!("the answer cannot be written: {error}")))?;
+            return if well { Ok(()) } else { Err(CliError::Failed("the replicas do not all agree".into())) };
+        }
+        _ => {}
+    }
     let endpoints = verb::endpoints(matches, endpoints)?;
     let call = verb::call(name, matches, input)?;
     let answer = client::send(&endpoints, &call.request)?;

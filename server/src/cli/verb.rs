@@ -77,7 +77,7 @@ pub(super) fn call(name: &str, matches: &ArgMatches, input: &mut dyn Read) -> Re
         Some(token) => request.with(header::CONTEXT, token),
         None => request,
     };
-    Ok(Call { request, place, shows, wants_json: flag(matches, "json") })
+    Ok(Call { request, place, shows, wants_json: wants_json(matches) })
 }
 
 /// Where to send it: by `--endpoint`, else by the variable's value, else the default.
@@ -178,17 +178,28 @@ fn rem() -> Command {
 /// A command with what all of them have.
 fn verb(name: &'static str, about: &'static str) -> Command {
     let key = Arg::new("KEY").help("BUCKET/KEY, like users/42; the key may have more slashes").required(true);
+    let kind = Arg::new("type").long("type").value_name("TYPE").value_parser(word);
+    with_common_arguments(Command::new(name).about(about).args([
+        key.value_parser(OsStringValueParser::new().try_map(place)),
+        kind.help("The key's type, where it is not the default or there are several"),
+    ]))
+}
+
+/// A client command's: where to ask, and how to show the answer.
+pub(super) fn with_common_arguments(command: Command) -> Command {
     let endpoint = Arg::new("endpoint").long("endpoint").value_name("URL").value_parser(Endpoint::parse);
     let endpoint_help = "A node to ask, again for each; the next is asked when one cannot be reached [MERIDIAN_ENDPOINTS, with \
          commas] [default: http://127.0.0.1:7480]";
-    let kind = Arg::new("type").long("type").value_name("TYPE").value_parser(word);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
-    Command::new(name).about(about).args([
-        key.value_parser(OsStringValueParser::new().try_map(place)),
+    command.args([
         endpoint.action(ArgAction::Append).help(endpoint_help),
-        kind.help("The key's type, where it is not the default or there are several"),
         json.help("Shows JSON, also on a terminal"),
     ])
+}
+
+/// Whether JSON is asked for.
+pub(super) fn wants_json(matches: &ArgMatches) -> bool {
+    flag(matches, "json")
 }
 
 fn context() -> Arg {

@@ -9,6 +9,7 @@
 
 mod answer;
 mod body;
+mod cluster;
 mod connection;
 mod kv;
 mod operations;
@@ -22,6 +23,7 @@ pub use state::{Limits, State};
 
 use crate::driver::Door;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::token::Tokens;
 use answer::{Answer, Refused, no_content, with_body};
 use body::Budget;
@@ -43,6 +45,8 @@ const ACCESS_CONTROL_REQUEST_METHOD: HeaderName = HeaderName::from_static("acces
 pub struct App {
     /// The way to the node.
     pub door: Door,
+    /// The other nodes.
+    pub peers: Peers,
     /// Makes and opens tokens.
     pub tokens: Tokens,
     /// What is refused beyond.
@@ -60,6 +64,7 @@ impl App {
     /// What every request needs, with nothing held.
     pub fn new(
         door: Door,
+        peers: Peers,
         tokens: Tokens,
         limits: Limits,
         metrics: Arc<Metrics>,
@@ -67,7 +72,7 @@ impl App {
         served_by: HeaderValue,
     ) -> Self {
         let budget = Budget::new(limits.bytes_in_flight_max);
-        App { door, tokens, limits, metrics, state, served_by, budget }
+        App { door, peers, tokens, limits, metrics, state, served_by, budget }
     }
 
     /// How many bytes of bodies are held.
@@ -106,15 +111,20 @@ impl App {
             return no_content();
         }
         match request::resource(parts.uri.path()) {
+            Resource::Kv(..) if self.state.is_filling() => not_filled().into(),
             Resource::Kv(bucket, key) => kv::handle(self, parts, bucket, key, body).await,
             Resource::Health => self.plain(parts, || Ok(with_body(StatusCode::OK, TEXT, "ok\n"))),
             Resource::Ready => self.plain(parts, || match self.state.is_serving() {
+                true if self.state.is_filling() => Err(not_filled()),
                 true => Ok(with_body(StatusCode::OK, TEXT, "ready\n")),
                 false => Err(Refused::new(Code::NotReady, "the node is stopping: try another")),
             }),
             Resource::Metrics => {
                 self.plain(parts, || Ok(with_body(StatusCode::OK, PROMETHEUS, self.metrics.render())))
             }
+            Resource::Cluster => self.plain(parts, || Ok(cluster::view(self))),
+            Resource::Convergence => cluster::convergence(self, parts).await,
+            Resource::Links => cluster::links(self, parts, body).await,
             Resource::Absent => request::absent(parts.uri.path()).into(),
             Resource::Unknown => {
                 Refused::new(Code::PathNotFound, "keys are under /v1/kv/{bucket}/{key}").into()
@@ -132,6 +142,13 @@ impl App {
             Some(_) => Refused::new(Code::UnknownParameter, "this page has no parameters").into(),
         }
     }
+}
+
+fn not_filled() -> Refused {
+    Refused::new(
+        Code::NotReady,
+        "the node came empty and has not yet got from --join what the cluster holds: wait, or ask another",
+    )
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -24,6 +24,12 @@ pub(super) enum Resource<'a> {
     Ready,
     /// `/metrics`
     Metrics,
+    /// `/v1/cluster`
+    Cluster,
+    /// `/v1/cluster/convergence`
+    Convergence,
+    /// `/v1/dev/links`
+    Links,
     /// Described, and not there yet.
     Absent,
     /// Not described.
@@ -36,6 +42,9 @@ pub(super) fn resource(path: &str) -> Resource<'_> {
         "/healthz" => return Resource::Health,
         "/readyz" => return Resource::Ready,
         "/metrics" => return Resource::Metrics,
+        "/v1/cluster" => return Resource::Cluster,
+        "/v1/cluster/convergence" => return Resource::Convergence,
+        "/v1/dev/links" => return Resource::Links,
         "/" | "/openapi.json" | "/v1/batch" | "/v1/buckets" => return Resource::Absent,
         _ => {}
     }

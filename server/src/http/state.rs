@@ -29,6 +29,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct State {
     disk_full: AtomicBool,
+    filling: AtomicBool,
     stopping: AtomicBool,
     connections: AtomicUsize,
 }
@@ -47,6 +48,16 @@ impl State {
     /// Whether requests are taken.
     pub fn is_serving(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the node lacks what it is to hold: it came empty, and joins others.
+    pub fn is_filling(&self) -> bool {
+        self.filling.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the node lacks what it is to hold.
+    pub fn set_filling(&self, filling: bool) {
+        self.filling.store(filling, Ordering::Relaxed);
     }
 
     /// No more requests are taken.
