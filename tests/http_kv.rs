@@ -238,7 +238,7 @@ fn nothing_is_ignored_quietly() {
         ("/v1/kv/b/k?contains=a", code(400, "not_available")),
         ("/v1/kv/b", code(400, "not_available")),
         ("/v1/kv/b?prefix=a", code(400, "not_available")),
-        ("/v1/cluster", code(400, "not_available")),
+        ("/v1/cluster/plan", code(400, "not_available")),
         ("/v1/watch/b", code(400, "not_available")),
         ("/v1/nothing", code(404, "path_not_found")),
         ("/healthz?x=1", code(400, "unknown_parameter")),

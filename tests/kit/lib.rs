@@ -5,7 +5,7 @@
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
 //! - [`storage_suite`]: what every storage must do;
-//! - [`http`] and [`process`]: the binary as it ships, as a process, over real sockets;
+//! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
 pub mod storage_suite;
@@ -16,3 +16,4 @@ pub mod faults;
 pub mod schedule;
 pub mod http;
 pub mod process;
+pub mod cluster;

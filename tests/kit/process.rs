@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -76,24 +76,44 @@ impl Drop for Scratch {
 
 /// A running node.
 pub struct NodeProcess {
+    name: String,
     child: Option<Child>,
     address: SocketAddr,
+    peer: SocketAddr,
     directory: PathBuf,
+    /// Where its user's files would be: nodes that share it are of one cluster.
+    home: PathBuf,
     options: Vec<String>,
 }
 
 impl NodeProcess {
-    /// Starts a node in `directory` (its data in `data`, its log in `log`), and waits until it is ready.
+    /// Starts a node in `directory` (its data in `data`, its log in `log`), and waits until it is ready. It is of a
+    /// cluster of its own.
     ///
     /// # Errors
     /// When it does not become ready; with what it said.
     pub fn start(directory: &Path, options: &[&str]) -> Result<NodeProcess> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let options = options.iter().map(ToString::to_string).collect();
-        let mut node = NodeProcess { child: None, address, directory: directory.into(), options };
+        let mut node = NodeProcess::prepare("n1", directory, &directory.join("home"), options)?;
         node.restart()?;
         Ok(node)
+    }
+
+    /// A node that is not started yet, on free ports.
+    ///
+    /// # Errors
+    /// When the system gives no port or directory.
+    pub fn prepare(name: &str, directory: &Path, home: &Path, options: &[&str]) -> Result<NodeProcess> {
+        std::fs::create_dir_all(directory)?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let options = options.iter().map(ToString::to_string).collect();
+        let (name, directory, home) = (name.into(), directory.into(), home.into());
+        Ok(NodeProcess { name, child: None, address, peer, directory, home, options })
+    }
+
+    /// Adds an option for its next start.
+    pub fn add_option(&mut self, name: &str, value: &str) {
+        self.options.push(format!("{name}={value}"));
     }
 
     /// Starts it again with the same command. It must not be running.
@@ -102,6 +122,14 @@ impl NodeProcess {
     /// As [`NodeProcess::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; with what it said.
+    pub fn wait_ready(&mut self) -> Result<()> {
         let began = Instant::now();
         loop {
             if self.get("/readyz").is_ok_and(|answer| answer.status == 200) {
@@ -117,11 +145,17 @@ impl NodeProcess {
         }
     }
 
-    fn spawn(&mut self) -> Result<()> {
+    /// Starts it, without waiting. It must not be running.
+    ///
+    /// # Errors
+    /// When it is running, or the system starts no process.
+    pub fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "it is running");
         let log = File::create(self.directory.join("log"))?;
         let child = Command::new(binary())
-            .args(["start", "--name", "n1", "--http", &self.address.to_string()])
+            .env("XDG_DATA_HOME", &self.home)
+            .args(["start", "--name", &self.name])
+            .args(["--http", &self.address.to_string(), "--peer", &self.peer.to_string()])
             .arg("--data-dir")
             .arg(self.data())
             .args(&self.options)
@@ -141,6 +175,16 @@ impl NodeProcess {
         self.spawn()?;
         let status = self.wait()?;
         Ok((status, self.log()))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens for peers.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Where it listens.
