@@ -215,7 +215,7 @@ impl Peers {
         }
     }
 
-    /// Whether one of the nodes that were to be met has been, and which of these are connected.
+    /// Of the nodes that `--join` names, those that are connected.
     pub fn met(&self) -> Vec<NodeId> {
         let table = self.0.table();
         table.met().filter(|peer| table.connection(*peer).is_some()).collect()
