@@ -9,8 +9,8 @@
 //! - Two nodes have one connection, whoever dialled. The one with the smaller id dials; the other does so too when it has
 //!   waited a while, as it may know of the first what the first does not know of it. Of two connections that meet, the
 //!   one that the smaller id dialled stays.
-//! - A peer from which nothing is heard for [`PEER_SILENCE_MAX`] is closed, and dialled afresh at every [`REDIAL`] for as
-//!   long as it is a member: QUIC's own back-off never decides when it is back.
+//! - A peer from which nothing is heard for [`PEER_SILENCE_MAX`] is closed, and dialled afresh every few hundred
+//!   milliseconds for as long as it is a member: QUIC's own back-off never decides when it is back.
 //! - All of it runs on one thread. It never touches the database, and never waits for the driver but by not reading
 //!   further.
 
