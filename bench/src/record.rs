@@ -3,7 +3,7 @@
 use crate::plan::Kind;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest latency that is told apart, in microseconds: an hour. A longer one counts as that.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
@@ -14,6 +14,8 @@ const DIGITS: u8 = 3;
 pub(crate) struct Records {
     kinds: [Option<Box<KindRecord>>; Kind::ALL.len()],
     errors: BTreeMap<String, u64>,
+    /// When the last of them was answered.
+    pub(crate) last: Option<Instant>,
 }
 
 /// What came of the operations of one kind.
@@ -35,7 +37,7 @@ impl KindRecord {
 impl Records {
     /// Nothing so far.
     pub(crate) fn new() -> Self {
-        Records { kinds: [const { None }; Kind::ALL.len()], errors: BTreeMap::new() }
+        Records { kinds: [const { None }; Kind::ALL.len()], errors: BTreeMap::new(), last: None }
     }
 
     /// Notes an operation that was done.
@@ -61,6 +63,7 @@ impl Records {
                 (_, None) => {}
             }
         }
+        self.last = self.last.max(other.last);
         for (why, count) in other.errors {
             *self.errors.entry(why).or_default() += count;
         }

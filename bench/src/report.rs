@@ -32,6 +32,8 @@ pub(crate) struct Report {
     /// The shape that held.
     distribution: Shape,
     loaded: Option<Loaded>,
+    /// How long it was measured: to the last answer, if that came after the planned end.
+    measured_seconds: f64,
     per_second: f64,
     operations: Vec<Row>,
     /// How many operations failed, by status and code.
@@ -81,14 +83,14 @@ impl Report {
         loaded: Option<Loaded>,
         measured: &Measured,
     ) -> Self {
-        let seconds = options.duration.as_secs_f64();
-        let Measured { records, schedule } = measured;
+        let Measured { records, seconds, schedule } = measured;
+        let seconds = *seconds;
         let achieved_per_second = (records.count() + records.errors()) as f64 / seconds;
         let open_loop = schedule.map(|(asked_per_second, unsent)| OpenLoop {
             asked_per_second,
             achieved_per_second,
             unsent,
-            behind: unsent > 0 && achieved_per_second < asked_per_second * KEPT_UP,
+            behind: unsent > 0 || achieved_per_second < asked_per_second * KEPT_UP,
         });
         Report {
             schema: SCHEMA,
@@ -100,6 +102,7 @@ impl Report {
             distribution: shape(&options),
             options,
             loaded,
+            measured_seconds: seconds,
             per_second: records.count() as f64 / seconds,
             operations: records.kinds().map(|(kind, record)| Row::new(kind, record, seconds)).collect(),
             errors: records.errors_by_code().clone(),
@@ -127,7 +130,8 @@ impl Report {
             let Row { operation, count, errors, per_second, .. } = row;
             let _never = write!(text, "{operation:<18}{count:>10}{errors:>8}{per_second:>11.0}");
             for ms in [row.p50_ms, row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms] {
-                let _never = write!(text, "{ms:>10.3}");
+                let shown = if *count > 0 { format!("{ms:.3}") } else { "-".into() };
+                let _never = write!(text, "{shown:>10}");
             }
             text.push('\n');
         }
@@ -140,7 +144,7 @@ impl Report {
             if behind {
                 let _never = writeln!(
                     text,
-                    "IT FELL BEHIND: {unsent} requests were due and never sent, and are in no latency above"
+                    "IT FELL BEHIND: {unsent} requests that were due were never sent, and are in no latency above"
                 );
             }
         }
@@ -181,7 +185,7 @@ mod tests {
         let mut records = Records::new();
         (1..=1000).for_each(|ms| records.done(Kind::Get, Duration::from_millis(ms)));
         records.failed(Kind::Put, "503 overloaded".into());
-        let measured = Measured { records, schedule };
+        let measured = Measured { records, seconds: 2.0, schedule };
         let endpoint = Endpoint { url: "http://a:1".into(), version: Some("0.1.0".into()) };
         let started = UNIX_EPOCH + Duration::from_millis(1_500);
         Report::new(
@@ -227,7 +231,7 @@ mod tests {
         let table = report(&[], None).table();
         let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(words[1][..4], ["get", "1000", "0", "500"]);
-        assert_eq!(words[2][..4], ["put", "0", "1", "0"]);
+        assert_eq!(words[2], ["put", "0", "1", "0", "-", "-", "-", "-", "-"]);
         assert_eq!(table.lines().nth(3), Some("error 503 overloaded: 1 times"));
         let widths: Vec<usize> = table.lines().take(3).map(str::len).collect();
         assert!(
