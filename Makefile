@@ -52,9 +52,10 @@ sim: ## there is no whole-cluster simulator yet: says what is missing
 	@echo "What there is: 'make model' runs a shard's replicas on random schedules with faults." >&2
 	@exit 1
 
-bench: ## there is no load generator of our own yet: says so
-	@echo "make bench: not there yet." >&2
-	@echo "What there is: the cost gates in tests/costs.rs, part of 'make test'." >&2
+bench: ## there is no benchmark in one command yet: says what there is
+	@echo "make bench: not there yet: figures need ceilings of the machine beside them." >&2
+	@echo "What there is: the load generator, 'cargo run --release -p meridian-bench -- run --help'," >&2
+	@echo "and the cost gates in tests/costs.rs, part of 'make test'." >&2
 	@exit 1
 
 # What a build needs. What can be set up from here is set up, saying so.
