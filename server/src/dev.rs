@@ -69,7 +69,7 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Let PUT /v1/dev/links cut links between the nodes"),
         )
-        .after_help("Examples:\n  meridian dev\n  meridian dev --nodes 5 --faults --data-dir /tmp/five")
+        .after_help("Examples:\n  meridian dev\n  meridian dev --nodes 5 --faults --data-dir ./five")
 }
 
 /// One node, as `endpoints.json` has it.
