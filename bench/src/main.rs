@@ -7,6 +7,8 @@
 //!              report (table, JSON) <- record (histograms of latency, counts of errors)
 //! ```
 //!
+//! `ceilings` starts a node and what it is compared with, and runs the same load on each in turns.
+//!
 //! It shares a machine with the nodes that it measures, so what it does for each request is kept cheap.
 
 mod distribution;
@@ -18,6 +20,7 @@ mod pace;
 mod load;
 mod machine;
 mod report;
+mod ceilings;
 
 use clap::Parser;
 use options::{Cli, Command, RunOptions};
@@ -33,14 +36,19 @@ const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
-    if let Err(why) = options.check() {
-        return end(BAD_USAGE, &why);
+    match Cli::parse().command {
+        Command::Run(options) => ended(options.check().map(|()| run(*options))),
+        Command::Ceilings(options) => ended(options.check().map(|()| ceilings::run(*options).map(|()| true))),
     }
-    match run(*options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => end(FAILED, "requests failed, see above (--allow-errors accepts that)"),
-        Err(error) => end(FAILED, &format!("{error:#}")),
+}
+
+/// How the process ends: of bad usage or of what was done, which tells whether all requests went well.
+fn ended(outcome: Result<anyhow::Result<bool>, String>) -> ExitCode {
+    match outcome {
+        Err(why) => end(BAD_USAGE, &why),
+        Ok(Err(error)) => end(FAILED, &format!("{error:#}")),
+        Ok(Ok(false)) => end(FAILED, "requests failed, see above (--allow-errors accepts that)"),
+        Ok(Ok(true)) => ExitCode::SUCCESS,
     }
 }
 

@@ -42,6 +42,85 @@ Examples:
 
 It ends with 1 if a request failed (unless --allow-errors), with 2 on bad usage.")]
     Run(Box<RunOptions>),
+    /// Sets one node beside the ceilings of this machine: a bare HTTP echo, and a bare writer on the disk.
+    #[command(after_help = "\
+It starts the processes itself, on free ports and in a directory that it removes, and measures all of them in turns: only the
+ratios within a round count.
+
+Examples:
+  meridian-bench ceilings --bin target/release/meridian
+  meridian-bench ceilings --bin target/release/meridian --rounds 3 --duration 2s --json figures.json")]
+    Ceilings(Box<CeilingOptions>),
+}
+
+/// The options of a comparison with the ceilings.
+#[derive(Args, Clone, Debug, Serialize)]
+pub(crate) struct CeilingOptions {
+    /// The node's binary.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) bin: PathBuf,
+    /// Where the node and the disk's ceiling write, on the disk to be measured; the system's temporary directory unless
+    /// it is given.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Rounds.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// How long each is measured in a round, as 10s, 500ms or 2m.
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
+    #[serde(serialize_with = "seconds", rename = "duration_seconds")]
+    pub(crate) duration: Duration,
+    /// Connections, each with one request in flight at a time.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Keys.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) keys: u64,
+    /// Bytes of a value.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) value_bytes: usize,
+    /// What keys and values are drawn from.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Write all numbers to this file too.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) json: Option<PathBuf>,
+    /// What this comparison is called in its JSON: the commit, say.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip)]
+    pub(crate) label: Option<String>,
+}
+
+impl CeilingOptions {
+    /// One of its runs.
+    pub(crate) fn run(&self, endpoint: &str, workload: Workload) -> RunOptions {
+        RunOptions {
+            endpoints: vec![endpoint.into()],
+            connections: self.connections,
+            duration: self.duration,
+            warmup: self.duration / 4,
+            rate: None,
+            workload,
+            keys: self.keys,
+            value_bytes: self.value_bytes,
+            distribution: None,
+            bucket: "bench".into(),
+            seed: self.seed,
+            no_load: true,
+            threads: 1,
+            allow_errors: false,
+            json: None,
+            label: None,
+        }
+    }
+
+    /// What one option alone cannot tell: as for each of its runs.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.run("", Workload::Add).check()
+    }
 }
 
 /// The options of a run, as they stand in its JSON.
@@ -158,7 +237,7 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<RunOptions, clap::Error> {
         let cli = Cli::try_parse_from(["meridian-bench", "run"].iter().chain(words))?;
-        let Command::Run(options) = cli.command;
+        let Command::Run(options) = cli.command else { panic!("run is what was asked") };
         Ok(*options)
     }
 

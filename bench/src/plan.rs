@@ -324,7 +324,7 @@ pub(crate) mod tests {
     /// The options that these words give.
     pub(crate) fn options(words: &[&str]) -> RunOptions {
         let cli = Cli::try_parse_from(["meridian-bench", "run"].iter().chain(words)).unwrap();
-        let Command::Run(options) = cli.command;
+        let Command::Run(options) = cli.command else { panic!("run is what was asked") };
         *options
     }
 

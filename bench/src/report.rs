@@ -50,18 +50,18 @@ pub(crate) struct Endpoint {
 }
 
 /// The numbers of one kind of operation. Latencies are in milliseconds, of those that were done.
-#[derive(Serialize)]
-struct Row {
-    operation: &'static str,
-    count: u64,
-    errors: u64,
-    per_second: f64,
-    mean_ms: f64,
-    p50_ms: f64,
-    p90_ms: f64,
-    p99_ms: f64,
-    p999_ms: f64,
-    max_ms: f64,
+#[derive(Default, Serialize)]
+pub(crate) struct Row {
+    pub(crate) operation: &'static str,
+    pub(crate) count: u64,
+    pub(crate) errors: u64,
+    pub(crate) per_second: f64,
+    pub(crate) mean_ms: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
+    pub(crate) max_ms: f64,
 }
 
 /// Whether the rate was kept.
@@ -153,7 +153,8 @@ impl Report {
 }
 
 impl Row {
-    fn new(kind: Kind, record: &KindRecord, seconds: f64) -> Self {
+    /// What was recorded in so many seconds.
+    pub(crate) fn new(kind: Kind, record: &KindRecord, seconds: f64) -> Self {
         let latencies = &record.latencies;
         let ms = |us: u64| us as f64 / 1000.0;
         let quantile = |quantile| ms(latencies.value_at_quantile(quantile).min(latencies.max()));

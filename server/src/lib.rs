@@ -30,5 +30,6 @@ pub mod http;
 // -- the process -------------------------------------------------------------------------------------------------
 pub mod config;
 pub mod run;
+pub mod ceiling;
 pub mod dev;
 pub mod cli;

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use meridian_server::cli::{self, Surroundings};
 use meridian_server::config::{self, ConfigError, Settings};
-use meridian_server::{dev, run};
+use meridian_server::{ceiling, dev, run};
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -22,10 +22,8 @@ fn main() -> ExitCode {
     let (name, matches) = matches.subcommand().expect("clap requires one");
     match name {
         "start" => start(matches),
-        "dev" => match dev::run(matches) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => end(FAILED, format_args!("{error:#}")),
-        },
+        "dev" => ended(dev::run(matches)),
+        "ceiling" => ended(ceiling::run(matches)),
         "config" => show_config(matches),
         _ => ask_a_node(name, matches),
     }
@@ -33,10 +31,7 @@ fn main() -> ExitCode {
 
 fn start(matches: &ArgMatches) -> ExitCode {
     match settings(matches).and_then(Settings::config) {
-        Ok(config) => match run::run(config) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => end(FAILED, format_args!("{error:#}")),
-        },
+        Ok(config) => ended(run::run(config)),
         Err(error) => end(BAD_USAGE, error),
     }
 }
@@ -65,6 +60,13 @@ fn ask_a_node(name: &str, matches: &ArgMatches) -> ExitCode {
     match cli::run(name, matches, around) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(error.exit_code(), error),
+    }
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => end(FAILED, format_args!("{error:#}")),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Door, Threads};
-use crate::http::{App, Limits, Listener, State};
+use crate::http::{App, Limits, Listener, State, runtimes};
 use crate::identity::{Bundle, IdentityError, development};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -18,7 +18,6 @@ use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
 use std::env;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -144,12 +143,6 @@ fn init_log(directives: &str) -> anyhow::Result<()> {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     log.try_init().map_err(|error| anyhow::anyhow!("the log was set up twice: {error}"))
-}
-
-/// One thread for HTTP on two cores: the driver, the committer and the database need theirs.
-fn runtimes() -> usize {
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    (cores / 2).clamp(1, 8)
 }
 
 fn announce(config: &Config, address: SocketAddr, peer: SocketAddr) {

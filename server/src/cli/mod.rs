@@ -11,7 +11,7 @@ mod print;
 mod tls;
 mod verb;
 
-use crate::{config, dev};
+use crate::{ceiling, config, dev};
 use clap::{ArgMatches, Command};
 use meridian_core::planted::PLANTED_BUGS;
 use print::Style;
@@ -69,7 +69,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands([config::start_command(), dev::command(), config::config_command()])
         .subcommands(verb::commands())
-        .subcommands([cluster::command(), tls::command()])
+        .subcommands([cluster::command(), tls::command(), ceiling::command()])
         .after_help(
             "Examples:\n  \
              meridian start --data-dir ./data\n  \

@@ -18,7 +18,7 @@ mod serve;
 mod state;
 mod wire;
 
-pub use serve::Listener;
+pub use serve::{Listener, runtimes};
 pub use state::{Limits, State};
 
 use crate::driver::Door;

@@ -14,6 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+/// How many threads serve HTTP. One on two cores: the driver, the committer and the database need theirs.
+pub fn runtimes() -> usize {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    (cores / 2).clamp(1, 8)
+}
+
 /// The threads that serve HTTP.
 pub struct Listener {
     threads: Vec<JoinHandle<()>>,
