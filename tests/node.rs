@@ -26,10 +26,10 @@ const N2: usize = 1;
 fn a_disk_of_a_newer_format_is_refused_with_words() {
     let mut lab = Lab::new(1);
     lab.write(N1, "k", put("a"));
-    let newer = format_row(2, 1);
+    let newer = sealed(&[1], &[3, 1]);
     lab.members[N1].disk.damage(Space::Meta, &[1], |value| *value = newer);
     let error = lab.restart(N1, OriginId(7)).expect_err("it is newer");
-    assert_eq!(error, OpenError::FormatTooNew { found: 2, known: 1 });
+    assert_eq!(error, OpenError::FormatTooNew { found: 3, known: 2 });
     assert!(error.to_string().contains("use a newer version"), "{error}");
 }
 
@@ -42,31 +42,89 @@ fn a_disk_of_a_cluster_with_another_number_of_shards_is_refused() {
     assert_eq!(error, OpenError::ShardCount { found: 1, told: 2 });
 }
 
-#[test]
-fn a_version_vector_without_its_delta_in_the_log_is_refused() {
-    let mut lab = Lab::new(1);
-    lab.write(N1, "k", put("a"));
-    lab.write(N1, "k", put("b"));
-    let dot = Dot::new(OriginId(0x101), 2);
+/// Takes the row of a delta out of the log.
+fn lose_delta(lab: &mut Lab, at: usize, dot: Dot) {
+    let row = [&[0, 0], &dot.origin.0.to_be_bytes()[..], &dot.seq.to_be_bytes()].concat();
     let mut older = Batch::default();
-    let (last, _) = lab.members[N1].disk.rows(Space::Log).last().expect("two deltas");
-    older.delete(Space::Log, last.to_vec());
-    lab.members[N1].disk.write(&older).unwrap();
-    assert_eq!(lab.restart(N1, OriginId(7)), Err(OpenError::LogTorn { shard: SHARD, dot }));
+    older.delete(Space::Log, row);
+    lab.members[at].disk.write(&older).unwrap();
 }
 
 #[test]
-fn a_log_that_goes_on_behind_the_version_vector_is_refused() {
+fn a_log_that_has_lost_its_end_is_refused() {
     let mut lab = Lab::new(1);
     lab.write(N1, "k", put("a"));
-    let vector_before: Vec<(Vec<u8>, Vec<u8>)> = rows(&lab.members[N1].disk, Space::Meta);
+    lab.write(N1, "k", put("b"));
+    lose_delta(&mut lab, N1, Dot::new(OriginId(0x101), 2));
+    assert_eq!(lab.restart(N1, OriginId(7)), Err(OpenError::PartOlder { found: 1, told: 2 }));
+}
+
+#[test]
+fn a_log_that_has_lost_its_beginning_or_what_an_opening_has_seen_is_refused() {
+    for (lost, openings) in [(1, 0), (2, 1)] {
+        let mut lab = Lab::new(1);
+        lab.write(N1, "k", put("a"));
+        lab.write(N1, "k", put("b"));
+        for opening in 0..openings {
+            lab.restart(N1, OriginId(7 + opening)).expect("nothing is lost so far");
+            lab.tick_all(1);
+        }
+        lose_delta(&mut lab, N1, Dot::new(OriginId(0x101), lost));
+        let error = lab.restart(N1, OriginId(9)).expect_err("a delta is lost");
+        assert!(
+            matches!(error, OpenError::Storage(StorageError::Corrupt { space: Space::Log, .. })),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_is_newer_than_the_rest_is_refused() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    let before: Vec<(Vec<u8>, Vec<u8>)> = rows(&lab.members[N1].disk, Space::Meta);
     lab.write(N1, "k", put("b"));
     let mut older = Batch::default();
-    for (row, value) in vector_before {
+    for (row, value) in before {
         older.put(Space::Meta, row, value);
     }
     lab.members[N1].disk.write(&older).unwrap();
-    assert!(matches!(lab.restart(N1, OriginId(7)), Err(OpenError::LogTorn { .. })));
+    assert_eq!(lab.restart(N1, OriginId(7)), Err(OpenError::PartOlder { found: 2, told: 1 }));
+}
+
+#[test]
+fn a_version_vector_is_where_the_log_ends_however_long_it_is() {
+    let mut lab = Lab::new(1);
+    let mut written = 0;
+    for run in 1..=40 {
+        for _ in 0..run {
+            written += 1;
+            lab.write(N1, "k", put(&written.to_string()));
+        }
+        let before = lab.vector(N1);
+        lab.restart(N1, OriginId(run)).expect("nothing is lost");
+        assert_eq!(lab.vector(N1), before, "after {written} writes in {run} runs");
+    }
+}
+
+#[test]
+fn data_of_the_first_format_is_taken_over() {
+    let mut lab = Lab::new(1);
+    lab.write(N1, "k", put("a"));
+    lab.write(N1, "k", put("b"));
+    let before = lab.vector(N1);
+    // As it was: no count, and a row for each entry of the vector.
+    let entry = [&[3, 0, 0], &0x101_u64.to_be_bytes()[..]].concat();
+    let mut first = Batch::default();
+    first.delete(Space::Meta, vec![4]);
+    first.put(Space::Meta, vec![1], sealed(&[1], &[1, 1]));
+    first.put(Space::Meta, entry.clone(), sealed(&entry, &[2]));
+    lab.members[N1].disk.write(&first).unwrap();
+    for origin in [7, 8] {
+        lab.restart(N1, OriginId(origin)).expect("it is of the first format, and then of this one");
+        lab.tick_all(1);
+        assert_eq!(lab.vector(N1), before);
+    }
 }
 
 #[test]
@@ -388,10 +446,9 @@ fn rows(disk: &MemStorage, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
     disk.rows(space).map(|(row, value)| (row.to_vec(), value.to_vec())).collect()
 }
 
-/// What a disk says of itself that was written with another format's number.
-fn format_row(format: u8, shards: u8) -> Vec<u8> {
-    let body = vec![format, shards];
-    let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&[1], Space::Meta as u64);
-    let sum = xxhash_rust::xxh3::xxh3_64_with_seed(&body, seed) as u32;
-    [&body[..], &sum.to_be_bytes()].concat()
+/// A value in the meta space with its checksum.
+fn sealed(row: &[u8], body: &[u8]) -> Vec<u8> {
+    let seed = xxhash_rust::xxh3::xxh3_64_with_seed(row, Space::Meta as u64);
+    let sum = xxhash_rust::xxh3::xxh3_64_with_seed(body, seed) as u32;
+    [body, &sum.to_be_bytes()].concat()
 }

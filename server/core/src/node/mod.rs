@@ -17,6 +17,7 @@ mod messages;
 mod requests;
 
 use crate::delta::Delta;
+use crate::delta_log;
 use crate::hlc::Clock;
 use crate::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use crate::message::Message;
@@ -24,7 +25,7 @@ use crate::name::ShardCount;
 use crate::parking::{PARKED_BYTES_MAX, Parking};
 use crate::planted::{Bug, Planted};
 use crate::replica::{Draft, Replica};
-use crate::rows::{self, FORMAT, Origins, Place};
+use crate::rows::{self, FORMAT, FORMAT_COUNTED, Origins, Place};
 use crate::storage::{Batch, Overlay, Read, StorageError};
 use crate::types::View;
 use crate::version_vector::VersionVector;
@@ -187,15 +188,13 @@ pub enum OpenError {
     /// The origin was used before: the shell must draw a fresh one at every start.
     #[error("origin {0} was used before: an origin is one run of one node")]
     OriginUsed(OriginId),
-    /// A version vector and the delta log disagree: a part of the data is older than the rest.
-    #[error(
-        "{shard:?}: the version vector ends at {dot:?} and the log does not: a part of the data was lost"
-    )]
-    LogTorn {
-        /// The replica.
-        shard: ShardId,
-        /// The vector's entry.
-        dot: Dot,
+    /// The delta log and the count of what was applied disagree: a part of the data is older than the rest.
+    #[error("the log has {found} deltas and {told} were applied: a part of the data was lost")]
+    PartOlder {
+        /// How many deltas the logs of all shards have.
+        found: u64,
+        /// How many were applied, as the last turn has noted.
+        told: u64,
     },
 }
 
@@ -207,6 +206,8 @@ pub struct Node {
     clock: Clock,
     origins: Origins,
     shards: Vec<Shard>,
+    /// How many deltas were applied, in all shards and runs.
+    applied: u64,
     peers: BTreeSet<NodeId>,
     turn: Turn,
     /// What this turn has made, for the peers.
@@ -230,7 +231,8 @@ impl Node {
     /// [`OpenError`]: the message says what to do.
     pub fn open(config: Config, disk: &dyn Read, origin: OriginId) -> Result<Node, OpenError> {
         let mut batch = Batch::default();
-        match rows::get_format(disk)? {
+        let format = rows::get_format(disk)?;
+        match format {
             None if !rows::is_empty(disk)? => return Err(OpenError::FormatMissing),
             None => rows::put_format(&mut batch, config.shards),
             Some((found, _)) if found > FORMAT => {
@@ -239,26 +241,28 @@ impl Node {
             Some((_, found)) if found != u64::from(config.shards.get()) => {
                 return Err(OpenError::ShardCount { found, told: config.shards.get() });
             }
-            Some(_) => {}
+            Some((FORMAT, _)) => {}
+            Some(_) => rows::put_format(&mut batch, config.shards),
         }
-        batch.commit();
         let origins = Origins::load(disk)?;
         if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
             return Err(OpenError::OriginUsed(origin));
         }
-        let mut vectors = load_vectors(disk)?;
-        let shard = |id| {
-            let vector = vectors.remove(&id).unwrap_or_default();
-            Shard {
-                replica: Replica::new(id, vector, config.planted),
-                parking: Parking::default(),
-                pulls: Pulls::default(),
-            }
+        let (vectors, applied) = load_vectors(disk, config.shards, &mut batch)?;
+        batch.commit();
+        let told = rows::get_applied(disk)?;
+        if format.is_some_and(|(format, _)| format >= FORMAT_COUNTED) && told != applied {
+            return Err(OpenError::PartOlder { found: applied, told });
+        }
+        let shard = |(id, vector)| Shard {
+            replica: Replica::new(id, vector, config.planted),
+            parking: Parking::default(),
+            pulls: Pulls::default(),
         };
-        let shards = config.shards.shards().map(shard).collect();
+        let shards = config.shards.shards().zip(vectors).map(shard).collect();
         let turn = Turn { batch, ..Turn::default() };
         let (clock, peers, fresh) = (Clock::default(), BTreeSet::new(), BTreeMap::new());
-        Ok(Node { config, origin, clock, origins, shards, peers, turn, fresh })
+        Ok(Node { config, origin, clock, origins, shards, applied, peers, turn, fresh })
     }
 
     /// Decides about one input: changes go into the turn's batch, what is to be said into its outputs.
@@ -287,6 +291,10 @@ impl Node {
                 let message = Message::Fresh { shard, deltas: deltas.clone() };
                 self.turn.outputs.push(Output::Send { to: *peer, message });
             }
+        }
+        if !self.turn.batch.is_empty() {
+            rows::put_applied(&mut self.turn.batch, self.applied);
+            self.turn.batch.commit();
         }
         core::mem::take(&mut self.turn)
     }
@@ -351,25 +359,35 @@ impl Node {
     fn apply(&mut self, disk: &dyn Read, delta: &Delta, shard: ShardId) -> Result<(), StorageError> {
         self.turn.changed.insert(shard);
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
-        self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)
+        self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)?;
+        self.applied = self.applied.wrapping_add(1);
+        Ok(())
     }
 }
 
-/// The version vectors of all shards, each entry checked against the log.
-fn load_vectors(disk: &dyn Read) -> Result<BTreeMap<ShardId, VersionVector>, OpenError> {
-    let mut entries = Vec::new();
-    rows::scan_vectors(disk, &mut |shard, dot| {
-        entries.push((shard, dot));
+/// The version vectors of all shards, which are where their logs end, and how many deltas they cover. Notes for the next
+/// opening go into the batch.
+fn load_vectors(
+    disk: &dyn Read,
+    shards: ShardCount,
+    batch: &mut Batch,
+) -> Result<(Vec<VersionVector>, u64), StorageError> {
+    let mut reached: BTreeMap<ShardId, VersionVector> = BTreeMap::new();
+    rows::scan_reached(disk, &mut |shard, dot| {
+        reached.entry(shard).or_default().raise(dot);
         Ok(())
     })?;
-    let mut vectors: BTreeMap<ShardId, VersionVector> = BTreeMap::new();
-    for (shard, dot) in entries {
-        let beyond = Dot::new(dot.origin, dot.seq.saturating_add(1));
-        let ends_here = rows::has_delta(disk, shard, dot)? && !rows::has_delta(disk, shard, beyond)?;
-        if !ends_here {
-            return Err(OpenError::LogTorn { shard, dot });
+    let (mut vectors, mut applied) = (Vec::new(), 0_u64);
+    for shard in shards.shards() {
+        let known = reached.remove(&shard).unwrap_or_default();
+        let vector = delta_log::ends(disk, shard, &known)?;
+        for dot in vector.iter() {
+            applied = applied.wrapping_add(dot.seq);
+            if !known.covers(dot) {
+                rows::put_reached(batch, shard, dot);
+            }
         }
-        vectors.entry(shard).or_default().raise(dot);
+        vectors.push(vector);
     }
-    Ok(vectors)
+    Ok((vectors, applied))
 }

@@ -61,7 +61,6 @@ impl Replica {
             }
         }
         rows::put_delta(draft.batch, self.shard, delta);
-        rows::put_vector_entry(draft.batch, self.shard, delta.dot);
         self.count(delta.dot);
         Ok(())
     }

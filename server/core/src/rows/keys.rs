@@ -12,7 +12,8 @@ pub(super) const MEMBER_KIND: u8 = 2;
 /// What the rows of [`Space::Meta`](crate::storage::Space::Meta) begin with.
 pub(super) const META_FORMAT: u8 = 1;
 pub(super) const META_ORIGIN: u8 = 2;
-pub(super) const META_VECTOR: u8 = 3;
+pub(super) const META_REACHED: u8 = 3;
+pub(super) const META_APPLIED: u8 = 4;
 
 /// Names a key within a node: its shard, bucket and key.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +96,10 @@ pub(super) fn log_row(shard: ShardId, dot: Dot) -> Vec<u8> {
     row
 }
 
-/// The row of one entry of a shard's version vector.
-pub(super) fn vector_row(shard: ShardId, origin: OriginId) -> Vec<u8> {
+/// The row that notes how far the log of an origin reached in a shard.
+pub(super) fn reached_row(shard: ShardId, origin: OriginId) -> Vec<u8> {
     let mut row = Vec::with_capacity(11);
-    row.push(META_VECTOR);
+    row.push(META_REACHED);
     row.extend_from_slice(&shard.0.to_be_bytes());
     row.extend_from_slice(&origin.0.to_be_bytes());
     row

@@ -1,4 +1,4 @@
-//! The delta log, the version vectors and the format, as rows.
+//! The delta log, where it ends, and the format, as rows.
 
 use super::FORMAT;
 use super::keys;
@@ -31,25 +31,56 @@ pub(crate) fn put_delta(batch: &mut Batch, shard: ShardId, delta: &Delta) {
     put_row(batch, Space::Log, keys::log_row(shard, delta.dot), delta.to_bytes());
 }
 
-pub(crate) fn put_vector_entry(batch: &mut Batch, shard: ShardId, dot: Dot) {
-    let mut body = Vec::new();
-    codec::put_varint(&mut body, dot.seq);
-    put_row(batch, Space::Meta, keys::vector_row(shard, dot.origin), body);
+/// The first delta of the log that belongs to an origin of at least `from`. It is not read.
+pub(crate) fn first_delta(
+    disk: &dyn Read,
+    shard: ShardId,
+    from: OriginId,
+) -> Result<Option<Dot>, StorageError> {
+    let mut first = None;
+    let row = keys::log_row(shard, Dot::new(from, 0));
+    disk.scan(Space::Log, &keys::shard_prefix(shard), &row, &mut |row, _| {
+        let mut name = Reader::new(row.get(2..).unwrap_or_default());
+        let dot = name.u64().and_then(|origin| Ok(Dot::new(OriginId(origin), name.u64()?)));
+        first = Some(dot.map_err(|_| corrupt(Space::Log, row, "not a delta's name"))?);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(first)
 }
 
-/// Visits the entries of all shards' version vectors.
-pub(crate) fn scan_vectors(
+/// Notes that the log holds every delta of an origin up to this one: later openings look from there.
+pub(crate) fn put_reached(batch: &mut Batch, shard: ShardId, dot: Dot) {
+    let mut body = Vec::new();
+    codec::put_varint(&mut body, dot.seq);
+    put_row(batch, Space::Meta, keys::reached_row(shard, dot.origin), body);
+}
+
+/// Visits what [`put_reached`] has noted, of all shards.
+pub(crate) fn scan_reached(
     disk: &dyn Read,
     visit: &mut dyn FnMut(ShardId, Dot) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
-    disk.scan(Space::Meta, &[keys::META_VECTOR], &[], &mut |row, value| {
+    disk.scan(Space::Meta, &[keys::META_REACHED], &[], &mut |row, value| {
         let seq: Seq = open_row(Space::Meta, row, value, |input| input.varint())?;
         let mut name = Reader::new(row.get(1..).unwrap_or_default());
         let named = name.array().and_then(|shard| Ok((ShardId(u16::from_be_bytes(shard)), name.u64()?)));
-        let (shard, origin) = named.map_err(|_| corrupt(Space::Meta, row, "not a vector's entry"))?;
+        let (shard, origin) = named.map_err(|_| corrupt(Space::Meta, row, "not an end of a log"))?;
         visit(shard, Dot::new(OriginId(origin), seq))?;
         Ok(ControlFlow::Continue(()))
     })
+}
+
+/// How many deltas all replicas have applied, as the last turn has noted it; 0 before the first.
+pub(crate) fn get_applied(disk: &dyn Read) -> Result<u64, StorageError> {
+    let row = [keys::META_APPLIED];
+    let value = disk.get(Space::Meta, &row)?;
+    value.map_or(Ok(0), |value| open_row(Space::Meta, &row, &value, |input| input.varint()))
+}
+
+pub(crate) fn put_applied(batch: &mut Batch, applied: u64) {
+    let mut body = Vec::new();
+    codec::put_varint(&mut body, applied);
+    put_row(batch, Space::Meta, alloc::vec![keys::META_APPLIED], body);
 }
 
 /// What a data directory says about itself: its format's number and how many shards its cluster has.

@@ -8,11 +8,16 @@
 //! Log    shard(2) origin(8) seq(8)                                 delta
 //! Meta   01                                                        format, shard count
 //! Meta   02 number(4)                                              origin(8)
-//! Meta   03 shard(2) origin(8)                                     seq: one entry of the shard's version vector
+//! Meta   03 shard(2) origin(8)                                     seq: the log reached this far when the node was opened
+//! Meta   04                                                        how many deltas all replicas have applied
 //! ```
 //!
 //! Numbers in keys are big-endian, so that rows sort like what they name. A key is escaped `00` → `00 FF`, so that the
 //! rows of one key are one range and no key's rows lie among another's.
+//!
+//! A shard's version vector has no rows of its own: it is where the log of each origin ends. An opening looks for the ends
+//! from the last notes (`Meta 03`) on, and the count (`Meta 04`), which each turn writes, tells whether a part of the data
+//! is older than the rest.
 //!
 //! Every value ends in four bytes of checksum over key and value: a flipped bit, or a row in another's place, is
 //! noticed when it is read and is never taken for content or for absence.
@@ -35,8 +40,11 @@ pub(crate) use cells::{
     slots,
 };
 pub(crate) use log::{
-    get_delta, get_format, has_delta, is_empty, put_delta, put_format, put_vector_entry, scan_vectors,
+    first_delta, get_applied, get_delta, get_format, has_delta, is_empty, put_applied, put_delta, put_format,
+    put_reached, scan_reached,
 };
 
 /// The number of this layout. A data directory with a greater one is refused.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
+/// The first format that counts what was applied. Before, `Meta 03` was written with each delta and always at its end.
+pub(crate) const FORMAT_COUNTED: u64 = 2;
