@@ -126,6 +126,7 @@ impl RocksDisk {
         let mut batch = Batch::default();
         batch.put(space, key.to_vec(), value.to_vec());
         self.rocks().write_batch(&batch).expect("it is written");
+        self.rocks().flush_wal().expect("it is handed over");
         *self.lengths.last_mut().expect("never empty") = self.length();
     }
 }
@@ -208,6 +209,7 @@ impl Read for RocksDisk {
 impl Storage for RocksDisk {
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.rocks().write_batch(batch)?;
+        self.rocks().flush_wal()?;
         self.lengths.push(self.length());
         Ok(())
     }
