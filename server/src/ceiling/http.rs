@@ -1,6 +1,5 @@
 //! The bare echo: nothing but the HTTP library and the sockets.
 
-use crate::http::runtimes;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -15,13 +14,13 @@ use std::thread;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves until the process is killed.
-pub(super) fn serve(address: SocketAddr, value_bytes: usize) -> anyhow::Result<()> {
+pub(super) fn serve(address: SocketAddr, threads: usize, value_bytes: usize) -> anyhow::Result<()> {
     let listener = StdListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let value = Bytes::from(vec![b'v'; value_bytes]);
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..runtimes())
+        let threads: Vec<_> = (0..threads)
             .map(|_| {
                 let (listener, value) = (listener.try_clone()?, value.clone());
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

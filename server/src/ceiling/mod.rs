@@ -3,7 +3,7 @@
 //!
 //! | command | what it is | what a node can reach at most |
 //! |---|---|---|
-//! | `http` | an echo on the same HTTP library, with as many threads as a node has for HTTP | its rate of GET and PUT |
+//! | `http` | an echo on the same HTTP library, with the number of threads that is fastest | its rate of GET and PUT |
 //! | `disk` | one writer on the same database with the same options: rows like a PUT's, a sync for each batch | its rate of durable PUT |
 
 mod disk;
@@ -32,6 +32,11 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(SocketAddr))
                 .help("Where it listens"),
         )
+        .arg(number(
+            "threads",
+            "1",
+            "Threads; more than one for two cores is slower where the load runs on them too",
+        ))
         .arg(value_bytes());
     let disk = Command::new("disk")
         .about("Writes synced batches of read-modify-writes into a new database, and times fdatasync")
@@ -66,7 +71,7 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let number = |name: &str| *matches.get_one::<u32>(name).expect("it has a default");
     if which == "http" {
         let address = *matches.get_one::<SocketAddr>("http").expect("it has a default");
-        return http::serve(address, number("value-bytes") as usize);
+        return http::serve(address, number("threads") as usize, number("value-bytes") as usize);
     }
     let work = disk::Work {
         keys: number("keys").into(),

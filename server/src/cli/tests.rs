@@ -364,7 +364,10 @@ fn every_command_shows_examples() {
     command().debug_assert();
     let commands = command();
     let names: Vec<&str> = commands.get_subcommands().map(Command::get_name).collect();
-    assert_eq!(names, ["start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "cluster", "tls"]);
+    assert_eq!(
+        names,
+        ["start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "cluster", "tls", "ceiling"]
+    );
     for command in commands.get_subcommands() {
         let help = command.clone().render_long_help().to_string();
         assert!(help.contains(&format!("Examples:\n  meridian {}", command.get_name())), "{help}");

@@ -14,10 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-/// How many threads serve HTTP. One on two cores: the driver, the committer and the database need theirs.
+/// How many threads serve HTTP: one a core, as reads need no other thread, up to eight.
 pub fn runtimes() -> usize {
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    (cores / 2).clamp(1, 8)
+    thread::available_parallelism().map_or(1, |cores| cores.get()).min(8)
 }
 
 /// The threads that serve HTTP.
