@@ -15,7 +15,7 @@ use meridian_core::replica::write::{Write, Written};
 use meridian_core::storage::{Space, Storage};
 use meridian_core::types::{Refusal, Value};
 use meridian_tests::lab::{
-    Lab, Participant, add, bucket, clear, increment, key, node_id, put, remove, reset, write_of,
+    Lab, Participant, add, bucket, clear, increment, key, put, remove, reset, write_of,
 };
 
 const N1: usize = 0;
@@ -97,7 +97,7 @@ fn a_lost_last_delta_is_asked_for_when_the_peer_comes_up_again() {
     nodes.take_messages(N2);
     nodes.exchange();
     nodes.reads("visits", ["5", "none"]);
-    nodes.step(N2, Input::PeerUp(node_id(N1)));
+    nodes.reconnect(N1, N2);
     nodes.exchange();
     nodes.reads("visits", ["5", "5"]);
 }
@@ -167,7 +167,7 @@ fn a_damaged_row_is_neither_served_nor_sent_nor_taken_for_absence() {
     nodes.exchange();
     nodes.reads("name", ["this replica is quarantined: a row of it is damaged", "eve"]);
     assert_eq!(nodes.refused(N1, "other", write_of(put("x"), None, None)), Refusal::Quarantined);
-    nodes.step(N2, Input::PeerUp(node_id(N1)));
+    nodes.reconnect(N1, N2);
     nodes.carry(N2, N1);
     assert!(nodes.take_messages(N2).is_empty(), "a quarantined replica says nothing");
 }

@@ -375,7 +375,8 @@ fn a_long_absence_is_made_up_in_answers_of_bounded_size() {
         lab.write(N1, "tags", add(&[&format!("m{at}")]));
         lab.take_messages(N2);
     }
-    lab.meet(N2);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
     let mut answers = 0;
     while lab.vector(N2) != lab.vector(N1) {
         lab.carry(N2, N1);

@@ -1,13 +1,15 @@
-//! Pulls: how what was lost on the way, or turned away, is asked for; by whom, of whom, how often, and when no more.
+//! Announcements and pulls: how what was lost on the way, or turned away, is noticed and asked for; by whom, of whom, how
+//! often, how much at a time, and when no more.
 
 use meridian_core::codec::Encode;
 use meridian_core::id::{NodeId, OriginId, ShardId};
 use meridian_core::message::Message;
+use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Operation};
 use meridian_core::storage::MemStorage;
 use meridian_core::types::Refusal;
-use meridian_core::version_vector::ORIGINS_MAX;
-use meridian_tests::lab::{Lab, SHARD, add, config, increment, node_id, put};
+use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
+use meridian_tests::lab::{Lab, SHARD, add, bucket, config, increment, key, node_id, put};
 
 const N1: usize = 0;
 const N2: usize = 1;
@@ -16,36 +18,34 @@ const N3: usize = 2;
 #[test]
 fn a_pull_that_is_not_answered_is_made_again_and_goes_to_another_peer_too() {
     let mut lab = Lab::new(3);
-    lab.write(N1, "k", put("a"));
-    lab.carry(N1, N3);
-    lab.take_messages(N2);
-    lab.write(N1, "k", put("b"));
-    lab.carry(N1, N2);
-    assert_eq!(pulls_for(&mut lab, N1), 1, "n2 asks the author first");
+    n2_hears_of_what_n1_and_n3_have(&mut lab);
+    assert_eq!(pulls_for(&mut lab, N1), 1, "n2 asks whom it heard first");
     lab.tick_all(100);
     assert_eq!(pulls_for(&mut lab, N1) + pulls_for(&mut lab, N3), 0, "and waits for the answer");
+    lab.tick_all(500);
+    assert_eq!((pulls_for(&mut lab, N1), pulls_for(&mut lab, N3)), (0, 1), "then it asks another");
     lab.tick_all(600);
-    assert_eq!(
-        (pulls_for(&mut lab, N1), pulls_for(&mut lab, N3)),
-        (1, 1),
-        "then it asks again, and another too"
-    );
+    assert_eq!((pulls_for(&mut lab, N1), pulls_for(&mut lab, N3)), (1, 0), "and then the first again");
 }
 
 #[test]
 fn an_answer_of_one_peer_does_not_stand_for_that_of_another() {
     let mut lab = Lab::new(3);
     lab.write(N1, "k", put("a"));
-    lab.take_messages(N2);
-    lab.take_messages(N3);
-    lab.step(N3, Input::PeerUp(node_id(N2)));
-    lab.step(N3, Input::PeerUp(node_id(N1)));
-    lab.take_messages(N1);
+    lab.carry(N1, N2);
+    lab.write(N1, "k", put("b"));
+    lose_all(&mut lab);
+    lab.reconnect(N3, N2);
+    lab.reconnect(N3, N1);
+    lab.carry(N2, N3);
+    lab.carry(N1, N3);
+    assert_eq!(pulls_for(&mut lab, N1), 0, "n2 is asked, and nobody else at the same time");
     lab.carry(N3, N2);
     lab.carry(N2, N3);
-    lab.tick_all(1_000);
-    lab.exchange();
-    assert_eq!(lab.read(N3, "k", None), "a", "n1's pull was lost, and n2 has nothing");
+    assert_eq!(lab.read(N3, "k", None), "a", "n2 has no more");
+    lab.carry(N3, N1);
+    lab.carry(N1, N3);
+    assert_eq!(lab.read(N3, "k", None), "b");
 }
 
 #[test]
@@ -53,7 +53,9 @@ fn what_was_turned_away_while_another_peer_is_asked_is_pulled_all_the_same() {
     let mut lab = Lab::with(3, Config { parked_bytes_max: 0, ..config() });
     lab.write(N3, "c", put("first"));
     lab.carry(N3, N1);
-    lab.step(N2, Input::PeerUp(node_id(N3)));
+    lose_all(&mut lab);
+    lab.reconnect(N2, N3);
+    lab.carry(N3, N2);
     lab.write(N1, "k", put("second"));
     lab.carry(N1, N2);
     lab.exchange();
@@ -61,15 +63,20 @@ fn what_was_turned_away_while_another_peer_is_asked_is_pulled_all_the_same() {
 }
 
 #[test]
-fn a_quarantined_replica_asks_nobody() {
+fn a_quarantined_replica_asks_nobody_and_announces_nothing() {
     let mut lab = Lab::new(2);
     lab.write(N1, "tags", add(&["b"]));
     lab.exchange();
     lab.damage_cell(N1);
     assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
-    lab.step(N1, Input::PeerUp(node_id(N2)));
-    lab.tick_all(1_000);
-    assert_eq!(pulls_for(&mut lab, N2), 0);
+    lab.write(N2, "tags", add(&["c"]));
+    lab.reconnect(N1, N2);
+    lab.carry(N2, N1);
+    for _ in 0..200 {
+        lab.tick_all(100);
+        lab.carry(N2, N1);
+    }
+    assert!(lab.take_messages(N2).is_empty());
 }
 
 #[test]
@@ -83,7 +90,7 @@ fn one_whose_version_vector_is_full_is_not_sent_what_it_cannot_count() {
     lab.write(N3, "n3", put("1"));
     lab.carry(N3, N1);
     lose_all(&mut lab);
-    lab.step(N2, Input::PeerUp(node_id(N1)));
+    lab.reconnect(N1, N2);
     lab.exchange_all();
     lab.write(N2, "n2", put("1"));
     lose_all(&mut lab);
@@ -95,19 +102,17 @@ fn one_whose_version_vector_is_full_is_not_sent_what_it_cannot_count() {
     lose_all(&mut lab);
     let len = |at: usize| lab.members[at].node.replica(SHARD).unwrap().vector().len();
     assert_eq!([len(N1), len(N2)], [ORIGINS_MAX, ORIGINS_MAX], "each has an origin that the other lacks");
-    lab.step(N2, Input::PeerUp(node_id(N1)));
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
     lab.carry(N2, N1);
     lab.carry(N1, N2);
     assert_eq!(lab.read(N2, "n3", None), "2", "the origin without room does not stand before the others");
 }
 
 #[test]
-fn a_pull_from_a_peer_that_goes_down_is_made_again_at_the_next_tick() {
+fn a_pull_from_a_peer_that_goes_down_goes_to_another_at_the_next_tick() {
     let mut lab = Lab::new(3);
-    lab.write(N1, "k", put("a"));
-    lab.take_messages(N2);
-    lab.write(N1, "k", put("b"));
-    lab.carry(N1, N2);
+    n2_hears_of_what_n1_and_n3_have(&mut lab);
     assert_eq!(pulls_for(&mut lab, N1), 1);
     lab.step(N2, Input::PeerDown(node_id(N1)));
     lab.tick_all(1);
@@ -138,9 +143,10 @@ fn what_is_missing_for_good_is_asked_for_no_more_often_than_the_bound() {
 fn a_message_about_a_shard_that_does_not_exist_is_dropped() {
     let mut lab = Lab::new(2);
     let shard = ShardId(9);
-    let have = meridian_core::version_vector::VersionVector::default();
+    let have = VersionVector::default();
     let messages = [
-        Message::Pull { shard, have },
+        Message::Pull { shard, have: have.clone() },
+        Message::Have { shard, vector: have },
         Message::Fresh { shard, deltas: Vec::new() },
         Message::Missing { shard, deltas: Vec::new(), more: true },
     ];
@@ -150,7 +156,208 @@ fn a_message_about_a_shard_that_does_not_exist_is_dropped() {
     assert!(lab.take_messages(N2).is_empty());
 }
 
+// -- what is found without a new write -------------------------------------------------------------------------------
+
+#[test]
+fn the_last_delta_before_a_silence_is_found_though_it_was_lost() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    tick(&mut lab, 10);
+    lab.write(N1, "k", put("last"));
+    lose_all(&mut lab);
+    // It is announced after 500 ms, lacking for 250 ms then, and each is seen to at a tick.
+    tick(&mut lab, 7);
+    assert_eq!(lab.read(N2, "k", None), "a");
+    tick(&mut lab, 2);
+    assert_eq!(lab.read(N2, "k", None), "last");
+}
+
+#[test]
+fn a_delta_that_only_a_third_node_has_is_found() {
+    let mut lab = in_step(3, config());
+    lab.write(N1, "k", put("a"));
+    tick(&mut lab, 10);
+    lab.write(N1, "k", put("only n3 gets it"));
+    lab.carry(N1, N3);
+    lose_all(&mut lab);
+    for at in [N2, N3] {
+        lab.step(at, Input::PeerDown(node_id(N1)));
+    }
+    tick(&mut lab, 9);
+    assert_eq!(lab.read(N2, "k", None), "only n3 gets it");
+}
+
+#[test]
+fn an_announcement_that_was_lost_is_made_again() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    for _ in 0..10 {
+        lab.tick_all(100);
+        lose_all(&mut lab);
+    }
+    tick(&mut lab, 90);
+    assert_eq!(lab.read(N2, "k", None), "a", "everything is announced once more within 10 s");
+}
+
+#[test]
+fn what_is_on_its_way_when_it_is_announced_is_not_pulled() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    tick(&mut lab, 10);
+    lab.write(N1, "k", put("b"));
+    let late = lab.take_messages(N2);
+    tick(&mut lab, 7);
+    lab.deliver(N2, late);
+    for _ in 0..10 {
+        lab.tick_all(100);
+        assert_eq!(pulls_for(&mut lab, N1), 0, "it came before it had been lacking for 250 ms");
+    }
+}
+
+#[test]
+fn an_idle_cluster_says_little() {
+    const SECONDS: usize = 60;
+    let (mut lab, names) = full_shards(3);
+    for name in &names {
+        for at in 0..3 {
+            lab.write(at, name, increment(1));
+        }
+        lab.exchange_all();
+    }
+    tick(&mut lab, 20);
+    let mut bytes = [0; 3];
+    for _ in 0..SECONDS * 10 {
+        lab.tick_all(100);
+        for to in 0..3 {
+            for (from, message) in lab.take_messages(to) {
+                bytes[from] += message.len();
+                lab.deliver(to, vec![(from, message)]);
+            }
+        }
+    }
+    let per_second = bytes.map(|bytes| bytes / SECONDS);
+    println!("256 shards, 3 nodes, idle: {per_second:?} bytes per second of each node");
+    assert!(per_second.iter().all(|bytes| (1_000..=2_500).contains(bytes)), "{per_second:?}");
+}
+
+// -- the window ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn no_more_pulls_than_the_window_takes_are_open_and_everything_arrives() {
+    let (mut lab, names) = full_shards(2);
+    for name in names.iter().chain(&names) {
+        lab.write(N1, name, put("a"));
+    }
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    let mut open_most = 0;
+    for _ in 0..10_000 {
+        let messages = [N1, N2].map(|at| lab.take_messages(at));
+        let open = messages.iter().flatten().filter(|(_, bytes)| is_of_a_pull(bytes)).count();
+        open_most = open_most.max(open);
+        for (at, mut messages) in [N1, N2].into_iter().zip(messages) {
+            let next = messages.drain(..messages.len().min(1)).collect();
+            lab.put_messages(at, messages);
+            lab.deliver(at, next);
+        }
+    }
+    assert_eq!(open_most, 8, "questions and answers that are on their way");
+    assert_eq!(vectors(&lab, N2), vectors(&lab, N1));
+}
+
+#[test]
+fn a_peer_that_never_answers_stops_no_pulls_of_others() {
+    let (mut lab, names) = full_shards(3);
+    for name in &names {
+        lab.write(N1, name, put("a"));
+        lab.carry(N1, N3);
+    }
+    lose_all(&mut lab);
+    lab.reconnect(N2, N1);
+    lab.reconnect(N2, N3);
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 8, "n1 is asked first, and will not answer");
+    for _ in 0..7 {
+        lab.tick_all(100);
+        for _ in 0..names.len() {
+            lab.take_messages(N1);
+            lab.carry(N3, N2);
+            lab.carry(N2, N3);
+        }
+    }
+    assert_eq!(vectors(&lab, N2), vectors(&lab, N3), "the first eight too, after 500 ms");
+}
+
+#[test]
+fn an_answer_that_was_lost_holds_no_place() {
+    let (mut lab, names) = full_shards(2);
+    for name in &names {
+        lab.write(N1, name, put("a"));
+    }
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 8);
+    lab.tick_all(600);
+    assert_eq!(pulls_for(&mut lab, N1), 8, "others have their turn");
+    lab.exchange_all();
+    for _ in 0..20 {
+        lab.tick_all(100);
+        lab.exchange_all();
+    }
+    assert_eq!(vectors(&lab, N2), vectors(&lab, N1));
+}
+
 // -- what the tests above share --------------------------------------------------------------------------------------
+
+/// Nodes whose time passes at ticks only.
+fn in_step(count: usize, config: Config) -> Lab {
+    let mut lab = Lab::with(count, config);
+    lab.step_ms = 0;
+    lab
+}
+
+/// So many ticks, 100 ms apart, and everything that is said arrives.
+fn tick(lab: &mut Lab, ticks: usize) {
+    for _ in 0..ticks {
+        lab.tick_all(100);
+        lab.exchange_all();
+    }
+}
+
+/// Nodes with 256 shards, and a key in each shard.
+fn full_shards(count: usize) -> (Lab, Vec<String>) {
+    let shards = ShardCount::new(256).expect("a power of two");
+    let name_in = |shard: ShardId| {
+        let mut names = (0..).map(|n| format!("k{n}"));
+        names.find(|name| shards.shard_of(&bucket(), &key(name)) == shard).expect("a key in each shard")
+    };
+    let names = shards.shards().map(name_in).collect();
+    (in_step(count, Config { shards, ..config() }), names)
+}
+
+/// What a node has applied of all shards.
+fn vectors(lab: &Lab, at: usize) -> Vec<VersionVector> {
+    let replica = |shard| lab.members[at].node.replica(ShardId(shard));
+    (0..).map_while(|shard| Some(replica(shard)?.vector().clone())).collect()
+}
+
+/// n1 and n3 have what n2 lacks. n2 hears so from n1, and then from n3.
+fn n2_hears_of_what_n1_and_n3_have(lab: &mut Lab) {
+    lab.write(N1, "k", put("a"));
+    lab.carry(N1, N3);
+    lose_all(lab);
+    lab.reconnect(N1, N2);
+    lab.reconnect(N3, N2);
+    lab.carry(N1, N2);
+    lab.carry(N3, N2);
+}
+
+/// Whether a message is a pull or the answer to one.
+fn is_of_a_pull(bytes: &[u8]) -> bool {
+    matches!(Message::from_bytes(bytes), Ok(Message::Pull { .. } | Message::Missing { .. }))
+}
 
 /// Everything that is on its way gets lost.
 fn lose_all(lab: &mut Lab) {

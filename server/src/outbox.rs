@@ -2,7 +2,7 @@
 //! is durable; a peer's connection empties it.
 //!
 //! Nothing waits for a slow peer. What does not fit is dropped and counted: the peer finds out that it lacks something
-//! by the next delta, or when it pulls everything, which it does every few seconds.
+//! by the next delta, or by the next announcement.
 
 use meridian_core::id::NodeId;
 use meridian_core::message::Message;
@@ -108,7 +108,9 @@ impl Queue {
 fn footprint(message: &Message) -> usize {
     let deltas = match message {
         Message::Fresh { deltas, .. } | Message::Missing { deltas, .. } => deltas.as_slice(),
-        Message::Pull { have, .. } => return size_of::<Message>() + have.len() * size_of::<(u64, u64)>(),
+        Message::Pull { have: vector, .. } | Message::Have { vector, .. } => {
+            return size_of::<Message>() + vector.len() * size_of::<(u64, u64)>();
+        }
     };
     size_of::<Message>() + deltas.iter().map(|delta| delta.footprint()).sum::<usize>()
 }

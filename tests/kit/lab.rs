@@ -72,6 +72,12 @@ impl Lab {
         }
     }
 
+    /// Two nodes meet anew: a connection between them has ended, and another one is made.
+    pub fn reconnect(&mut self, one: usize, other: usize) {
+        self.step(one, Input::PeerUp(node_id(other)));
+        self.step(other, Input::PeerUp(node_id(one)));
+    }
+
     /// A new run on the same disk; its peers learn of it.
     ///
     /// # Errors

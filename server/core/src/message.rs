@@ -5,6 +5,7 @@
 //! | 1 | `Fresh` | deltas of a shard that the sender has just made | none; a `Pull` if something before them is missing |
 //! | 2 | `Pull` | what the sender has of a shard | `Missing`, always |
 //! | 3 | `Missing` | deltas that the other lacks, as many as fit, none if it has all; whether there are more | a `Pull` if there are more |
+//! | 4 | `Have` | what the sender has applied of a shard, durably | none; a `Pull` of what is lacking, at once or if it stays lacking |
 
 use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::delta::{DELTA_BYTES_MIN, Delta};
@@ -39,15 +40,23 @@ pub enum Message {
         /// Whether there are more than these: pull again.
         more: bool,
     },
+    /// An announcement: what the sender has.
+    Have {
+        /// The shard.
+        shard: ShardId,
+        /// What the sender has applied, durably.
+        vector: VersionVector,
+    },
 }
 
 impl Message {
     /// The shard that it is about.
     pub fn shard(&self) -> ShardId {
         match self {
-            Message::Fresh { shard, .. } | Message::Pull { shard, .. } | Message::Missing { shard, .. } => {
-                *shard
-            }
+            Message::Fresh { shard, .. }
+            | Message::Pull { shard, .. }
+            | Message::Missing { shard, .. }
+            | Message::Have { shard, .. } => *shard,
         }
     }
 }
@@ -55,6 +64,7 @@ impl Message {
 const FRESH: u8 = 1;
 const PULL: u8 = 2;
 const MISSING: u8 = 3;
+const HAVE: u8 = 4;
 
 impl Encode for ShardId {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -85,6 +95,11 @@ impl Encode for Message {
                 encode_deltas(deltas, out);
                 out.push(u8::from(*more));
             }
+            Message::Have { shard, vector } => {
+                out.push(HAVE);
+                shard.encode(out);
+                vector.encode(out);
+            }
         }
     }
 
@@ -102,6 +117,7 @@ impl Encode for Message {
                 };
                 Message::Missing { shard, deltas, more }
             }
+            HAVE => Message::Have { shard, vector: VersionVector::decode(input)? },
             tag => return Err(DecodeError::Tag { what: "message", tag }),
         })
     }
@@ -225,8 +241,9 @@ mod tests {
             let have = deltas[0].deps.clone();
             let messages = [
                 Message::Fresh { shard, deltas: deltas.clone() },
-                Message::Pull { shard, have },
+                Message::Pull { shard, have: have.clone() },
                 Message::Missing { shard, deltas: deltas.clone(), more },
+                Message::Have { shard, vector: have },
             ];
             for message in messages {
                 prop_assert_eq!(message.shard(), shard);
@@ -260,7 +277,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), tag in 1..4u8) {
+        fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), tag in 1..=4u8) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {
                 *first = tag;

@@ -19,18 +19,14 @@ pub struct Parking {
 }
 
 impl Parking {
-    /// Parks a delta; one that would not fit into `bytes_max` is turned away, and `false` says so.
-    pub fn park(&mut self, delta: Arc<Delta>, bytes_max: usize) -> bool {
+    /// Parks a delta; one that would not fit into `bytes_max` is turned away.
+    pub fn park(&mut self, delta: Arc<Delta>, bytes_max: usize) {
         let size = delta.footprint();
-        if self.deltas.contains_key(&delta.dot) {
-            return true;
-        }
-        if self.bytes + size > bytes_max {
-            return false;
+        if self.deltas.contains_key(&delta.dot) || self.bytes + size > bytes_max {
+            return;
         }
         self.bytes += size;
         self.deltas.insert(delta.dot, (delta, size));
-        true
     }
 
     /// The first parked delta of each origin, ascending by origin.
@@ -47,11 +43,6 @@ impl Parking {
         let (delta, size) = self.deltas.remove(&dot)?;
         self.bytes -= size;
         Some(delta)
-    }
-
-    /// Whether nothing is parked.
-    pub fn is_empty(&self) -> bool {
-        self.deltas.is_empty()
     }
 
     /// About how many bytes of memory the parked deltas take.
@@ -87,13 +78,14 @@ mod tests {
     fn what_does_not_fit_is_turned_away_and_what_is_there_stays() {
         let mut parking = Parking::default();
         let size = delta(1, 1).footprint();
-        assert!(parking.park(delta(1, 2), 2 * size));
-        assert!(parking.park(delta(1, 3), 2 * size));
-        assert!(!parking.park(delta(1, 4), 2 * size), "it is full");
-        assert!(parking.park(delta(1, 3), 2 * size), "what is there already takes no room");
-        assert_eq!(parking.bytes(), 2 * size);
+        for seq in [2, 3, 4, 3] {
+            parking.park(delta(1, seq), 2 * size);
+        }
+        assert_eq!(parking.bytes(), 2 * size, "what is there already takes no room");
+        assert_eq!(parking.take(Dot::new(OriginId(1), 4)), None, "it was full");
         assert_eq!(parking.take(Dot::new(OriginId(1), 2)), Some(delta(1, 2)));
-        assert!(parking.park(delta(1, 4), 2 * size));
+        parking.park(delta(1, 4), 2 * size);
+        assert_eq!(parking.take(Dot::new(OriginId(1), 4)), Some(delta(1, 4)));
     }
 
     #[test]

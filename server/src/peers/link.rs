@@ -93,7 +93,7 @@ async fn write_messages(
             let bytes = message.to_bytes();
             match bytes.len() <= FRAME_BYTES_MAX {
                 true => frame::put(&mut out, &bytes),
-                // The peer finds out by the next delta, and pulls it in parts.
+                // The peer finds out by the next delta or announcement, and pulls it in parts.
                 false => shared.metrics.peer_messages_dropped.increment(1),
             }
             if out.len() >= WRITE_BYTES {

@@ -1,4 +1,4 @@
-//! What peers say: deltas to apply, park or drop, and pulls to answer. Where something is missing, pull it.
+//! What peers say: deltas to apply, park or drop, pulls to answer, and what they have. Where something is missing, pull it.
 
 use super::{Node, Now, Output};
 use crate::delta::Delta;
@@ -30,6 +30,10 @@ impl Node {
             Message::Fresh { deltas, .. } => self.fresh(now, disk, from, shard, deltas),
             Message::Pull { have, .. } => self.answer_pull(disk, from, shard, &have),
             Message::Missing { deltas, more, .. } => self.pulled(now, disk, from, shard, deltas, more),
+            Message::Have { vector, .. } => {
+                self.have(now, from, shard, vector);
+                Ok(())
+            }
         };
         done.or_else(|error| self.quarantine(shard, error))
     }
@@ -43,9 +47,14 @@ impl Node {
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
     ) -> Result<(), StorageError> {
-        let complete = self.take_in(now, disk, from, shard, deltas)?;
-        if !complete && self.shard_mut(shard).pulls.needs(from) {
-            self.pull(now, from, shard);
+        let has = deltas.last().map(|last| {
+            let mut has = last.past();
+            has.raise(last.dot);
+            has
+        });
+        self.take_in(now, disk, from, shard, deltas)?;
+        if let Some(has) = has {
+            self.pull_gap(now, from, shard, has);
         }
         Ok(())
     }
@@ -61,21 +70,13 @@ impl Node {
         more: bool,
     ) -> Result<(), StorageError> {
         let before = self.shard(shard).replica.vector().clone();
-        let complete = self.take_in(now, disk, from, shard, deltas)?;
-        let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
-        let state = self.shard_mut(shard);
-        let renew = state.pulls.answered(from);
-        let progress = *state.replica.vector() != before;
-        match (more || renew || !complete, progress) {
-            (false, _) => {}
-            (true, true) => self.pull(now, from, shard),
-            // It brings nothing further now: it rests, and others are asked too.
-            (true, false) => state.pulls.asked(from, again_at_ms),
-        }
+        self.take_in(now, disk, from, shard, deltas)?;
+        let progress = *self.shard(shard).replica.vector() != before;
+        self.answered(now, from, shard, progress.then_some(more));
         Ok(())
     }
 
-    /// Applies deltas, or parks them. Says whether nothing is known to be missing before any of them.
+    /// Applies deltas, or parks them.
     fn take_in(
         &mut self,
         now: Now,
@@ -83,9 +84,8 @@ impl Node {
         from: NodeId,
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<(), StorageError> {
         let parked_bytes_max = self.config.parked_bytes_max;
-        let mut all_kept = true;
         for delta in deltas {
             if !self.belongs(shard, &delta) {
                 self.turn.outputs.push(Output::Misplaced { shard, dot: delta.dot, from });
@@ -98,16 +98,12 @@ impl Node {
             self.observe(now, &delta);
             let state = self.shard_mut(shard);
             match state.replica.gate(&delta) {
-                Gate::Ready => self.apply(disk, &delta, shard)?,
-                Gate::Waits => all_kept &= state.parking.park(delta, parked_bytes_max),
+                Gate::Ready => self.apply(now, disk, &delta, shard)?,
+                Gate::Waits => state.parking.park(delta, parked_bytes_max),
                 Gate::Seen | Gate::Full => {}
             }
         }
-        self.apply_parked(disk, shard)?;
-        let state = self.shard_mut(shard);
-        let complete = all_kept && state.parking.is_empty();
-        state.pulls.waiting = !complete;
-        Ok(complete)
+        self.apply_parked(now, disk, shard)
     }
 
     /// Whether all keys of a delta lie in the shard that it came for.
@@ -140,7 +136,7 @@ impl Node {
     }
 
     /// Applies what was parked and is ready now, until nothing is.
-    fn apply_parked(&mut self, disk: &dyn Read, shard: ShardId) -> Result<(), StorageError> {
+    fn apply_parked(&mut self, now: Now, disk: &dyn Read, shard: ShardId) -> Result<(), StorageError> {
         loop {
             let state = self.shard_mut(shard);
             let mut fronts = state.parking.fronts().map(|delta| (delta.dot, state.replica.gate(delta)));
@@ -150,7 +146,7 @@ impl Node {
             drop(fronts);
             let delta = state.parking.take(dot).expect("it was found just now");
             if gate == Gate::Ready {
-                self.apply(disk, &delta, shard)?;
+                self.apply(now, disk, &delta, shard)?;
             }
         }
     }
@@ -169,41 +165,5 @@ impl Node {
         let message = Message::Missing { shard, deltas, more: missing.more };
         self.turn.outputs.push(Output::Send { to: from, message });
         Ok(())
-    }
-
-    /// Asks a peer for what is missing here.
-    fn pull(&mut self, now: Now, peer: NodeId, shard: ShardId) {
-        let again_at_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
-        let state = self.shard_mut(shard);
-        state.pulls.asked(peer, again_at_ms);
-        let have = state.replica.vector().clone();
-        self.turn.outputs.push(Output::Send { to: peer, message: Message::Pull { shard, have } });
-    }
-
-    /// A peer can be reached again: whatever was lost on the way is asked for.
-    pub(super) fn peer_up(&mut self, now: Now, peer: NodeId) {
-        self.peers.insert(peer);
-        for shard in self.config.shards.shards() {
-            if !self.shard(shard).replica.is_quarantined() {
-                self.pull(now, peer, shard);
-            }
-        }
-    }
-
-    /// A peer cannot be reached: what it was asked for is asked of another at the next tick.
-    pub(super) fn peer_down(&mut self, peer: NodeId) {
-        self.peers.remove(&peer);
-        for state in &mut self.shards {
-            state.pulls.forget(peer);
-        }
-    }
-
-    /// Pulls again what was not answered in time.
-    pub(super) fn retry_pulls(&mut self, now: Now) {
-        for shard in self.config.shards.shards() {
-            for peer in self.shard(shard).pulls.due(now.mono_ms, self.peers.iter()) {
-                self.pull(now, peer, shard);
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@
 //! - An origin is used for one run. A node that is opened on a disk that knows its origin refuses.
 
 mod pulls;
+mod announcements;
 mod messages;
 mod requests;
 
@@ -33,6 +34,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use announcements::Announcements;
 use pulls::Pulls;
 pub use requests::{Operation, Reply, Request};
 
@@ -47,8 +49,17 @@ pub struct Config {
     pub parked_bytes_max: usize,
     /// Most bytes of deltas in one answer to a pull; one delta is always sent, however large.
     pub pull_bytes_max: usize,
-    /// How long to wait for the answer to a pull before pulling again, in milliseconds.
+    /// Most pulls to one peer that are not answered; at least one. Further ones wait.
+    pub pulls_open_max: usize,
+    /// How long a peer may answer no pull before those to it count as lost, in milliseconds; what was asked for then
+    /// rests as long at this peer.
     pub pull_retry_ms: u64,
+    /// How long what a peer announces may be lacking before it is pulled, in milliseconds.
+    pub lacking_ms: u64,
+    /// How long after a change a shard is announced to the peers, in milliseconds.
+    pub announce_ms: u64,
+    /// How long it takes until all shards are announced once more, in milliseconds.
+    pub announce_all_ms: u64,
     /// Deliberate bugs: none.
     pub planted: Planted,
 }
@@ -60,7 +71,11 @@ impl Default for Config {
             clock_skew_ms_max: 2_000,
             parked_bytes_max: PARKED_BYTES_MAX,
             pull_bytes_max: 256 << 10,
+            pulls_open_max: 8,
             pull_retry_ms: 500,
+            lacking_ms: 250,
+            announce_ms: 500,
+            announce_all_ms: 10_000,
             planted: Planted::default(),
         }
     }
@@ -92,7 +107,7 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
-    /// A peer can be reached: it is sent what is made here from now on, and asked for what is missing here.
+    /// A peer can be reached: it is told what there is here, and sent what is made here from now on.
     PeerUp(NodeId),
     /// A peer cannot be reached.
     PeerDown(NodeId),
@@ -208,7 +223,8 @@ pub struct Node {
     shards: Vec<Shard>,
     /// How many deltas were applied, in all shards and runs.
     applied: u64,
-    peers: BTreeSet<NodeId>,
+    pulls: Pulls,
+    announcements: Announcements,
     turn: Turn,
     /// What this turn has made, for the peers.
     fresh: BTreeMap<ShardId, Vec<Arc<Delta>>>,
@@ -219,7 +235,6 @@ pub struct Node {
 struct Shard {
     replica: Replica,
     parking: Parking,
-    pulls: Pulls,
 }
 
 impl Node {
@@ -257,12 +272,12 @@ impl Node {
         let shard = |(id, vector)| Shard {
             replica: Replica::new(id, vector, config.planted),
             parking: Parking::default(),
-            pulls: Pulls::default(),
         };
         let shards = config.shards.shards().zip(vectors).map(shard).collect();
         let turn = Turn { batch, ..Turn::default() };
-        let (clock, peers, fresh) = (Clock::default(), BTreeSet::new(), BTreeMap::new());
-        Ok(Node { config, origin, clock, origins, shards, applied, peers, turn, fresh })
+        let (clock, fresh) = (Clock::default(), BTreeMap::new());
+        let (pulls, announcements) = (Pulls::default(), Announcements::default());
+        Ok(Node { config, origin, clock, origins, shards, applied, pulls, announcements, turn, fresh })
     }
 
     /// Decides about one input: changes go into the turn's batch, what is to be said into its outputs.
@@ -277,9 +292,12 @@ impl Node {
                 self.turn.outputs.push(Output::Reply { id, reply });
             }
             Input::Message { from, message } => self.message(now, disk, from, message)?,
-            Input::PeerUp(peer) => self.peer_up(now, peer),
-            Input::PeerDown(peer) => self.peer_down(peer),
-            Input::Tick => self.retry_pulls(now),
+            Input::PeerUp(peer) => self.peer_up(peer),
+            Input::PeerDown(peer) => self.pulls.down(peer),
+            Input::Tick => {
+                self.announce_due(now);
+                self.pull_due(now);
+            }
         }
         Ok(())
     }
@@ -287,9 +305,9 @@ impl Node {
     /// Ends the turn. The shell writes the batch, syncs, and only then delivers the outputs.
     pub fn end_turn(&mut self) -> Turn {
         for (shard, deltas) in core::mem::take(&mut self.fresh) {
-            for peer in &self.peers {
+            for to in self.pulls.peers() {
                 let message = Message::Fresh { shard, deltas: deltas.clone() };
-                self.turn.outputs.push(Output::Send { to: *peer, message });
+                self.turn.outputs.push(Output::Send { to, message });
             }
         }
         if !self.turn.batch.is_empty() {
@@ -348,7 +366,8 @@ impl Node {
         let state = self.shard_mut(shard);
         if !state.replica.is_quarantined() {
             state.replica.quarantine();
-            (state.parking, state.pulls) = (Parking::default(), Pulls::default());
+            state.parking = Parking::default();
+            self.pulls.forget(shard);
             self.turn.changed.insert(shard);
             self.turn.outputs.push(Output::Quarantined { shard, error });
         }
@@ -356,8 +375,15 @@ impl Node {
     }
 
     /// Applies a delta that the gate let through.
-    fn apply(&mut self, disk: &dyn Read, delta: &Delta, shard: ShardId) -> Result<(), StorageError> {
+    fn apply(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        delta: &Delta,
+        shard: ShardId,
+    ) -> Result<(), StorageError> {
         self.turn.changed.insert(shard);
+        self.announcements.changed(shard, now.mono_ms);
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
         self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)?;
         self.applied = self.applied.wrapping_add(1);

@@ -1,65 +1,232 @@
-//! The pulls of one shard: which peers were asked for what is missing here, and have not answered.
+//! Pulls: what peers have that is lacking here, which of them is asked for it, and when.
 //!
-//! A peer that comes up is asked, and asked again until it answers: it may have what nobody else has. When an answer
-//! brings nothing further though something is missing, the peer rests, and at a tick others are asked too.
+//! What a peer has it says itself: by a `Have`, and by a `Fresh`, whose last delta names all that its author had applied.
+//! Rules:
+//!
+//! - What a peer has said last of a shard counts, and is remembered only while some of it is lacking here.
+//! - A `Fresh` behind a gap is reason to pull at once. So is a peer's first `Have` of a shard since it came up: nothing
+//!   that it holds is on its way, and replication is resumed. What a later `Have` shows to be lacking probably is on its
+//!   way: it is pulled if it still lacks after `lacking_ms`.
+//! - At most `pulls_open_max` pulls to one peer are unanswered, and one shard is asked of one peer at a time. What is
+//!   beyond that waits, the longest due first, and goes when an answer makes room.
+//! - Peers answer in order: an answer also ends the pulls that were sent before its own. When a peer has answered
+//!   nothing for `pull_retry_ms`, all pulls to it end. So a lost answer holds no place for good.
+//! - A shard whose pull ended like that, or whose answer brought nothing, rests at this peer for `pull_retry_ms`: another
+//!   that has it too comes first.
 
-use crate::id::NodeId;
-use alloc::collections::BTreeMap;
+use super::{Node, Now, Output};
+use crate::id::{NodeId, ShardId};
+use crate::message::Message;
+use crate::version_vector::VersionVector;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// The pulls of one shard.
+/// The peers that can be reached, and the pulls to them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pulls {
-    open: BTreeMap<NodeId, Pull>,
-    /// Whether something is known to be missing: a delta waits, or was turned away.
-    pub(super) waiting: bool,
+    peers: BTreeMap<NodeId, Peer>,
+    /// The shards that a peer is asked for.
+    asked: BTreeSet<ShardId>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Pull {
-    /// When to ask this peer again, on the monotonic clock.
-    again_at_ms: u64,
-    /// Whether something became missing after it was asked, so that the answer may not have it.
-    renew: bool,
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// The shards of which it has said what it has since it came up.
+    heard: BTreeSet<ShardId>,
+    /// What it has, where some of it was lacking here.
+    told: BTreeMap<ShardId, Told>,
+    /// When to look at each of these again, but for those that it is asked for.
+    due: BTreeSet<(u64, ShardId)>,
+    /// The pulls that it has not answered, in the order in which they were sent.
+    open: VecDeque<ShardId>,
+    /// When it last answered, or was asked after it had answered all.
+    silent_since_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    vector: VersionVector,
+    /// Whether its last answer left something out.
+    more: bool,
+    due_ms: u64,
+    /// Whether it is not to be asked before then.
+    rests: bool,
 }
 
 impl Pulls {
-    /// A peer has been asked. It is asked again at `again_at_ms` if it has not answered.
-    pub(super) fn asked(&mut self, peer: NodeId, again_at_ms: u64) {
-        self.open.insert(peer, Pull { again_at_ms, renew: false });
-    }
-
-    /// Something is missing that this peer has: whether it is to be asked now. If it was asked already, it is asked
-    /// once more after its answer.
-    pub(super) fn needs(&mut self, peer: NodeId) -> bool {
-        match self.open.get_mut(&peer) {
-            Some(pull) => {
-                pull.renew = true;
-                false
-            }
-            None => true,
-        }
-    }
-
-    /// A peer has answered. Whether something became missing since it was asked.
-    pub(super) fn answered(&mut self, peer: NodeId) -> bool {
-        self.open.remove(&peer).is_some_and(|pull| pull.renew)
+    /// A peer can be reached. What was known of it, and asked of it, is of another connection.
+    pub(super) fn up(&mut self, peer: NodeId) {
+        self.down(peer);
+        self.peers.insert(peer, Peer::default());
     }
 
     /// A peer cannot be reached.
-    pub(super) fn forget(&mut self, peer: NodeId) {
-        self.open.remove(&peer);
+    pub(super) fn down(&mut self, peer: NodeId) {
+        for shard in self.peers.remove(&peer).into_iter().flat_map(|peer| peer.open) {
+            self.asked.remove(&shard);
+        }
     }
 
-    /// Whom to ask at a tick, of the peers that can be reached: those who have not answered in time; and where
-    /// something is missing and they do not bring it, one more.
-    pub(super) fn due<'a>(&self, now_ms: u64, mut peers: impl Iterator<Item = &'a NodeId>) -> Vec<NodeId> {
-        let late = self.open.iter().filter(|(_, pull)| pull.again_at_ms <= now_ms);
-        let mut due: Vec<NodeId> = late.map(|(peer, _)| *peer).collect();
-        let others_fail = self.open.is_empty() || !due.is_empty();
-        if self.waiting && others_fail {
-            due.extend(peers.find(|peer| !self.open.contains_key(peer)));
+    /// The peers that can be reached, ascending.
+    pub(super) fn peers(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.keys().copied()
+    }
+
+    /// A peer says what it has of a shard. Whether that is the first time since it came up.
+    fn hear(&mut self, peer: NodeId, shard: ShardId) -> bool {
+        self.peers.get_mut(&peer).is_some_and(|peer| peer.heard.insert(shard))
+    }
+
+    /// Remembers what a peer has of a shard, to be pulled when it is due and still lacking; or forgets it, where nothing
+    /// of it is lacking.
+    fn tell(&mut self, peer: NodeId, shard: ShardId, vector: VersionVector, lacking: bool, due_ms: u64) {
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        let old = peer.told.remove(&shard);
+        let (due_ms, rests) = match &old {
+            Some(old) if old.rests => (old.due_ms, true),
+            Some(old) => (old.due_ms.min(due_ms), false),
+            None => (due_ms, false),
+        };
+        if peer.open.contains(&shard) {
+            peer.told.insert(shard, Told { vector, more: false, due_ms, rests });
+            return;
         }
-        due
+        if let Some(old) = old {
+            peer.due.remove(&(old.due_ms, shard));
+        }
+        if lacking {
+            peer.told.insert(shard, Told { vector, more: false, due_ms, rests });
+            peer.due.insert((due_ms, shard));
+        }
+    }
+
+    /// The next shard to ask a peer for, if there is one that is due, and room for a pull.
+    fn next(
+        &mut self,
+        peer: NodeId,
+        now_ms: u64,
+        open_max: usize,
+        lacks: impl Fn(ShardId, &VersionVector) -> bool,
+    ) -> Option<ShardId> {
+        let Pulls { peers, asked } = self;
+        let peer = peers.get_mut(&peer)?;
+        if peer.open.len() >= open_max {
+            return None;
+        }
+        loop {
+            let mut due = peer.due.range(..=(now_ms, ShardId(u16::MAX)));
+            let (due_ms, shard) = *due.find(|(_, shard)| !asked.contains(shard))?;
+            peer.due.remove(&(due_ms, shard));
+            let told = peer.told.get(&shard).expect("what is due was told");
+            if told.more || lacks(shard, &told.vector) {
+                if peer.open.is_empty() {
+                    peer.silent_since_ms = now_ms;
+                }
+                peer.open.push_back(shard);
+                asked.insert(shard);
+                return Some(shard);
+            }
+            peer.told.remove(&shard);
+        }
+    }
+
+    /// A peer has answered a pull. `brought`: the answer brought something, and whether it left something out.
+    fn answered(&mut self, peer: NodeId, shard: ShardId, brought: Option<bool>, now_ms: u64, rest_ms: u64) {
+        let Pulls { peers, asked } = self;
+        let Some(peer) = peers.get_mut(&peer) else { return };
+        peer.silent_since_ms = now_ms;
+        let Some(place) = peer.open.iter().position(|open| *open == shard) else { return };
+        let rested_ms = now_ms.saturating_add(rest_ms);
+        let ended: Vec<ShardId> = peer.open.drain(..=place).collect();
+        for ended in ended {
+            asked.remove(&ended);
+            match brought.filter(|_| ended == shard) {
+                Some(more) => peer.put_back(ended, more, now_ms, false),
+                None => peer.put_back(ended, false, rested_ms, true),
+            }
+        }
+    }
+
+    /// Ends the pulls to peers that have answered nothing for too long.
+    fn end_unanswered(&mut self, now_ms: u64, retry_ms: u64) {
+        let Pulls { peers, asked } = self;
+        let is_silent = |peer: &&mut Peer| peer.silent_since_ms.saturating_add(retry_ms) <= now_ms;
+        for peer in peers.values_mut().filter(is_silent) {
+            for shard in core::mem::take(&mut peer.open) {
+                asked.remove(&shard);
+                peer.put_back(shard, false, now_ms.saturating_add(retry_ms), true);
+            }
+        }
+    }
+
+    /// A replica is out of service: nothing is pulled for it.
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        self.asked.remove(&shard);
+        for peer in self.peers.values_mut() {
+            peer.open.retain(|open| *open != shard);
+            if let Some(told) = peer.told.remove(&shard) {
+                peer.due.remove(&(told.due_ms, shard));
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// A pull has ended: the shard is looked at again.
+    fn put_back(&mut self, shard: ShardId, more: bool, due_ms: u64, rests: bool) {
+        let told = self.told.get_mut(&shard).expect("what was asked for was told");
+        (told.more, told.due_ms, told.rests) = (more, due_ms, rests);
+        self.due.insert((due_ms, shard));
+    }
+}
+
+impl Node {
+    /// A peer announces what it has.
+    pub(super) fn have(&mut self, now: Now, from: NodeId, shard: ShardId, vector: VersionVector) {
+        let wait_ms = match self.pulls.hear(from, shard) {
+            true => 0,
+            false => self.config.lacking_ms,
+        };
+        let lacking = self.shard(shard).replica.lacks(&vector);
+        self.pulls.tell(from, shard, vector, lacking, now.mono_ms.saturating_add(wait_ms));
+        self.pull_from(now, from);
+    }
+
+    /// A peer has sent what it made, and had `vector` then: what is lacking of that lies before it, or was turned away.
+    pub(super) fn pull_gap(&mut self, now: Now, from: NodeId, shard: ShardId, vector: VersionVector) {
+        if self.shard(shard).replica.lacks(&vector) {
+            self.pulls.tell(from, shard, vector, true, now.mono_ms);
+            self.pull_from(now, from);
+        }
+    }
+
+    /// A peer's answer was taken in. `brought`: something of it was applied, and whether there is more.
+    pub(super) fn answered(&mut self, now: Now, from: NodeId, shard: ShardId, brought: Option<bool>) {
+        self.pulls.answered(from, shard, brought, now.mono_ms, self.config.pull_retry_ms);
+        self.pull_from_all(now);
+    }
+
+    /// Time has passed: what waited long enough is pulled.
+    pub(super) fn pull_due(&mut self, now: Now) {
+        self.pulls.end_unanswered(now.mono_ms, self.config.pull_retry_ms);
+        self.pull_from_all(now);
+    }
+
+    fn pull_from_all(&mut self, now: Now) {
+        let peers: Vec<NodeId> = self.pulls.peers().collect();
+        for peer in peers {
+            self.pull_from(now, peer);
+        }
+    }
+
+    /// Asks a peer for what is due, as far as there is room.
+    fn pull_from(&mut self, now: Now, peer: NodeId) {
+        let Node { pulls, shards, config, turn, .. } = self;
+        let replica = |shard: ShardId| &shards[usize::from(shard.0)].replica;
+        let lacks = |shard: ShardId, vector: &VersionVector| replica(shard).lacks(vector);
+        while let Some(shard) = pulls.next(peer, now.mono_ms, config.pulls_open_max, lacks) {
+            let message = Message::Pull { shard, have: replica(shard).vector().clone() };
+            turn.outputs.push(Output::Send { to: peer, message });
+        }
     }
 }

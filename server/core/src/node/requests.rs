@@ -100,7 +100,7 @@ impl Node {
             write::mint(replica, view, author, request)?
         };
         if let Some(delta) = delta {
-            self.apply(disk, &delta, place.shard)?;
+            self.apply(now, disk, &delta, place.shard)?;
             self.fresh.entry(place.shard).or_default().push(Arc::new(delta));
         }
         let context = match self.with_view(disk, place, |view| read::context(view, counts)) {

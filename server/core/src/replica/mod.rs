@@ -83,6 +83,11 @@ impl Replica {
         self.vector.at(origin) > 0 || self.vector.len() < ORIGINS_MAX
     }
 
+    /// Whether something that `vector` covers was not applied here, and the own vector could count it.
+    pub fn lacks(&self, vector: &VersionVector) -> bool {
+        vector.iter().any(|last| !self.vector.covers(last) && self.has_room_for(last.origin))
+    }
+
     /// Whether a delta can be applied now.
     pub fn gate(&self, delta: &Delta) -> Gate {
         let next = self.vector.at(delta.dot.origin).saturating_add(1);
