@@ -27,9 +27,6 @@ use tokio::time::{MissedTickBehavior, interval};
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(7);
 /// How many origins in one version vector are worth a warning.
 const ORIGINS_WARNED: usize = ORIGINS_MAX / 5 * 4;
-/// Most bytes of deltas in one answer to a pull. All shards are pulled when a peer comes up, so this times their number
-/// is what a peer that was away for long is sent at a time.
-const PULL_BYTES_MAX: usize = 64 << 10;
 /// How often the free space on the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// How often a node that is being filled looks whether it is.
@@ -59,8 +56,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     };
     metrics.certificate_expires.set(bundle.expires as f64);
     let outbox = Arc::new(Outbox::new(metrics.peer_messages_dropped.clone()));
-    let core =
-        node::Config { shards: config.shards, pull_bytes_max: PULL_BYTES_MAX, ..node::Config::default() };
+    let core = node::Config { shards: config.shards, ..node::Config::default() };
     let run = driver::draw_origin()?;
     let (door, threads) =
         driver::start(&core, run, &rocks, data_dir.clone(), metrics.clone(), outbox.clone(), on_end.clone())?;

@@ -56,9 +56,6 @@ pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(3);
 const REDIAL: Range<u64> = 250..500;
 /// How often core hears that time has passed.
 const TICK: Duration = Duration::from_millis(100);
-/// How often everything is pulled from every peer that is connected: what was dropped on the way, or is at a third node
-/// only, is found without a new write.
-const PULL_ALL: Duration = Duration::from_secs(10);
 /// Memory for what peers sent and the driver has not decided about, in bytes. Beyond it they are not read.
 const RECEIVED_BYTES_MAX: usize = 32 << 20;
 /// How long the last words of a node that stops may take.
@@ -261,7 +258,6 @@ impl Shared {
             }
         });
         tokio::spawn(self.clone().tick());
-        tokio::spawn(self.clone().pull_all());
         tokio::spawn(self.clone().dial());
         let accepting = self.clone();
         tokio::spawn(async move {
@@ -282,17 +278,6 @@ impl Shared {
         loop {
             ticks.tick().await;
             self.door.tick();
-        }
-    }
-
-    async fn pull_all(self: Arc<Self>) {
-        loop {
-            sleep(PULL_ALL).await;
-            let table = self.table();
-            for peer in table.connected() {
-                // The far end of the channel lives as long as this runtime.
-                let _ending = self.events.send(Input::PeerUp(peer));
-            }
         }
     }
 

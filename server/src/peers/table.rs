@@ -107,10 +107,6 @@ impl Table {
         self.links.values().map(|link| link.connection.clone())
     }
 
-    pub(super) fn connected(&self) -> impl Iterator<Item = NodeId> {
-        self.links.keys().copied()
-    }
-
     pub(super) fn met(&self) -> impl Iterator<Item = NodeId> {
         self.found.values().copied()
     }
