@@ -8,7 +8,7 @@ use meridian_tests::schedule::{self, run_many};
 
 /// Seeds that CI runs.
 const SCHEDULES: u64 = 20_000;
-/// Seeds within which a planted bug must be caught. The rarest is caught by one schedule in 150.
+/// Seeds within which a planted bug must be caught. The rarest is caught by one schedule in 300.
 const SCHEDULES_PER_BUG: u64 = 3_000;
 
 #[test]

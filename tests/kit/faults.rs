@@ -14,7 +14,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 12] = [
+pub const FAULTS: [(&str, Fault); 13] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -26,6 +26,7 @@ pub const FAULTS: [(&str, Fault); 12] = [
     ("duplicate-applied", Fault::Engine(Bug::DuplicateApplied)),
     ("origin-reused", Fault::Engine(Bug::OriginReused)),
     ("clock-without-bound", Fault::Engine(Bug::ClockWithoutBound)),
+    ("announcement-skipped", Fault::Engine(Bug::AnnouncementSkipped)),
     ("sync-skipped", Fault::SyncSkipped),
 ];
 

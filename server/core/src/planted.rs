@@ -31,6 +31,8 @@ pub enum Bug {
     OriginReused,
     /// A remote stamp raises the clock however far ahead it is.
     ClockWithoutBound,
+    /// A change is announced once, when it happens, and never again: what was lost on the way stays unknown.
+    AnnouncementSkipped,
 }
 
 /// Which deliberate bug a node has: none, but in tests.

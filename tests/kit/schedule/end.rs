@@ -1,19 +1,33 @@
-//! The end of a schedule: faults off, all heals, and everybody must come to the same.
+//! The begin of a schedule, and its end: faults off, all heals, and everybody must come to the same.
 
 use super::{Disk, World};
 use crate::model::{self, Model};
 use meridian_core::node::Input;
 
-/// Rounds of meeting each other that suffice by far.
+/// Rounds of announcements before the faults end.
+const SILENT_ROUNDS: usize = 2;
+/// Rounds of meeting each other, or of all announcements, that suffice by far.
 const ROUNDS_MAX: usize = 30;
 
 impl<D: Disk> World<D> {
+    /// All meet who do not meet at the end.
+    pub(super) fn begin(&mut self) -> Result<(), String> {
+        match self.meets_at_end {
+            true => Ok(()),
+            false => (0..self.seats.len()).try_for_each(|seat| self.connect(seat)),
+        }
+    }
+
     pub(super) fn finish(&mut self) -> Result<(), String> {
+        self.fall_silent()?;
         (self.mix.loss, self.mix.doubling) = (0, 0);
         for seat in 0..self.seats.len() {
             if self.seats[seat].rotten {
                 self.replace_disk(seat, D::empty())?;
             }
+        }
+        for (seat, other) in self.parted.clone() {
+            self.meet(seat, other)?;
         }
         self.converge()?;
         let vector = self.vector(0);
@@ -31,11 +45,26 @@ impl<D: Disk> World<D> {
         }
     }
 
+    /// Nobody writes any more. What changed last is announced while a network that loses messages loses every other one.
+    fn fall_silent(&mut self) -> Result<(), String> {
+        self.mix.loss = self.mix.loss.min(2);
+        for _ in 0..SILENT_ROUNDS {
+            self.drain()?;
+            self.now_ms += self.config.announce_ms;
+            for seat in 0..self.seats.len() {
+                self.turn(seat, vec![Input::Tick])?;
+            }
+        }
+        self.drain()
+    }
+
     fn converge(&mut self) -> Result<(), String> {
         for _ in 0..ROUNDS_MAX {
             for seat in 0..self.seats.len() {
                 self.now_ms += self.config.pull_retry_ms;
-                self.connect(seat)?;
+                if self.meets_at_end {
+                    self.connect(seat)?;
+                }
                 self.turn(seat, vec![Input::Tick])?;
                 self.drain()?;
             }

@@ -13,6 +13,7 @@
 //!
 //! After every crash: what was answered is there. At the end all heals, every node must come to the same version
 //! vector, no event that some disk still holds may be missing, and the content must be what the set of all events says.
+//! On half of the seeds nobody meets anew for that: only time passes, and announcements must do.
 
 mod check;
 mod disk;
@@ -140,6 +141,7 @@ pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Tally, Failur
 pub fn run_on<D: Disk>(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Tally, Failure> {
     let mut world = World::<D>::new(seed, fault, trace);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        world.begin()?;
         for step in 0..STEPS {
             world.step = step;
             world.random_step()?;
@@ -162,6 +164,7 @@ struct Mix {
     write: u32,
     deliver: u32,
     reconnect: u32,
+    part: u32,
     tick: u32,
     sync: u32,
     crash: u32,
@@ -214,6 +217,10 @@ struct World<D: Disk> {
     config: Config,
     seats: Vec<Seat<D>>,
     flying: Vec<Flight>,
+    /// Whether all meet anew at the end, or must come to the same without that.
+    meets_at_end: bool,
+    /// Who cannot reach whom, the lower seat first.
+    parted: BTreeSet<(usize, usize)>,
     /// Every event that was made and not lost before it left its node.
     events: BTreeMap<Dot, Event>,
     /// Events whose disk was rolled back before any other node had applied them: they may be lost for good.
@@ -245,10 +252,12 @@ impl<D: Disk> World<D> {
             shards: ShardCount::new(1).expect("a power of two"),
             parked_bytes_max: *[0, 100, 1_000, 4 << 20].choose(&mut rng).expect("not empty"),
             pull_bytes_max: *[1, 200, 256 << 10].choose(&mut rng).expect("not empty"),
+            lacking_ms: *[0, 250].choose(&mut rng).expect("not empty"),
+            announce_ms: *[0, 500].choose(&mut rng).expect("not empty"),
             planted: fault.map(Fault::planted).unwrap_or_default(),
             ..Config::default()
         };
-        let mix = Mix::draw(&mut rng);
+        let (mix, meets_at_end) = (Mix::draw(&mut rng), rng.random());
         let (keys, members) = (draw_keys(&mut rng), rng.random_range(1..=MEMBERS.len()));
         let mut world = World {
             mix,
@@ -256,6 +265,8 @@ impl<D: Disk> World<D> {
             config,
             seats: Vec::new(),
             flying: Vec::new(),
+            meets_at_end,
+            parted: BTreeSet::new(),
             events: BTreeMap::new(),
             lost: BTreeSet::new(),
             contexts: Vec::new(),
@@ -333,6 +344,7 @@ impl Mix {
             write: often(&[20, 40, 60]),
             deliver: often(&[10, 30, 60]),
             reconnect: often(&[0, 2, 8]),
+            part: often(&[0, 0, 1, 3]),
             tick: often(&[1, 4]),
             sync: often(&[5, 15, 40]),
             crash: often(&[0, 0, 1, 3]),

@@ -172,16 +172,29 @@ impl<D: Disk> World<D> {
         self.lost.extend(gone);
     }
 
-    /// The node meets all others: each asks the other for what it lacks.
+    /// The node meets all others: each tells the other what it has. An old connection may have ended unnoticed.
     pub(super) fn connect(&mut self, seat: usize) -> Result<(), String> {
         for other in 0..self.seats.len() {
             if other != seat {
-                let (this, that) = (self.seats[seat].id, self.seats[other].id);
-                self.turn(seat, vec![Input::PeerUp(that)])?;
-                self.turn(other, vec![Input::PeerUp(this)])?;
+                self.meet(seat, other)?;
             }
         }
         Ok(())
+    }
+
+    pub(super) fn meet(&mut self, seat: usize, other: usize) -> Result<(), String> {
+        self.parted.remove(&(seat.min(other), seat.max(other)));
+        let (this, that) = (self.seats[seat].id, self.seats[other].id);
+        self.turn(seat, vec![Input::PeerUp(that)])?;
+        self.turn(other, vec![Input::PeerUp(this)]).map(drop)
+    }
+
+    /// A connection ends. What is on its way may arrive all the same.
+    pub(super) fn part(&mut self, seat: usize, other: usize) -> Result<(), String> {
+        self.parted.insert((seat.min(other), seat.max(other)));
+        let (this, that) = (self.seats[seat].id, self.seats[other].id);
+        self.turn(seat, vec![Input::PeerDown(that)])?;
+        self.turn(other, vec![Input::PeerDown(this)]).map(drop)
     }
 
     /// The clock of a node is never ahead of its wall time by more than the bound.

@@ -47,6 +47,7 @@ impl<D: Disk> World<D> {
             mix.write,
             mix.deliver,
             mix.reconnect,
+            mix.part,
             mix.tick,
             mix.sync,
             mix.crash,
@@ -69,19 +70,23 @@ impl<D: Disk> World<D> {
             0 => self.write(seat),
             1 => self.deliver(),
             2 => self.connect(seat),
-            3 => self.turn(seat, vec![Input::Tick]).map(drop),
-            4 => {
+            3 => {
+                let other = (seat + self.rng.random_range(1..self.seats.len())) % self.seats.len();
+                self.part(seat, other)
+            }
+            4 => self.turn(seat, vec![Input::Tick]).map(drop),
+            5 => {
                 self.sync(seat);
                 Ok(())
             }
-            5 => self.crash(seat),
-            6 => self.roll_back(seat),
-            7 => {
+            6 => self.crash(seat),
+            7 => self.roll_back(seat),
+            8 => {
                 self.rot(seat);
                 Ok(())
             }
-            8 => self.read(seat),
-            9 => {
+            9 => self.read(seat),
+            10 => {
                 self.take_image(seat);
                 Ok(())
             }

@@ -10,6 +10,7 @@
 use super::{Config, Node, Now, Output};
 use crate::id::{NodeId, ShardId};
 use crate::message::Message;
+use crate::planted::Bug;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// In how many portions all shards are announced. Portions, not single shards, for few packets.
@@ -39,7 +40,8 @@ impl Announcements {
         let last = self.portion.replace(portion).unwrap_or(portion);
         for turn in last.max(portion.saturating_sub(PORTIONS))..portion {
             let of_turn = |shard: &ShardId| u64::from(shard.0) % PORTIONS == turn % PORTIONS;
-            due.extend(config.shards.shards().filter(of_turn));
+            let skipped = config.planted.has(Bug::AnnouncementSkipped);
+            due.extend(config.shards.shards().filter(of_turn).filter(|_| !skipped));
         }
         for shard in &due {
             self.changed.remove(shard);
