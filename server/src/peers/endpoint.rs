@@ -107,3 +107,107 @@ fn client_crypto(
     tls.alpn_protocols = vec![ALPN.to_vec()];
     Ok(tls.try_into()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::authority::Authority;
+    use quinn::{Connection, ConnectionError};
+    use std::net::Ipv4Addr;
+    use tokio::time::timeout;
+
+    const TIME_MAX: Duration = Duration::from_secs(10);
+
+    fn bundles(names: [&str; 2]) -> [Bundle; 2] {
+        let place = tempfile::tempdir().unwrap();
+        Authority::init(place.path()).unwrap();
+        let authority = Authority::read(place.path()).unwrap();
+        names.map(|name| authority.issue(name, 1).unwrap())
+    }
+
+    fn wire(bundle: &Bundle) -> (Wire, SocketAddr) {
+        let socket = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (listen(bundle, socket, None).unwrap(), address)
+    }
+
+    /// How TLS is spoken by somebody who trusts the cluster and may have a certificate of it.
+    fn dialler(trusts: &Bundle, shows: Option<&Bundle>, alpn: &[u8]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusts.authority.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut tls = match shows {
+            Some(own) => {
+                tls.with_client_auth_cert(vec![own.certificate.clone()], own.key.clone_key()).unwrap()
+            }
+            None => tls.with_no_client_auth(),
+        };
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+    }
+
+    /// Dials and is answered: how each side fared. A side that has a connection hears nothing for a while, or the end.
+    async fn meet(
+        own: &Wire,
+        dialling: ClientConfig,
+        to: (&Wire, SocketAddr),
+        name: &str,
+    ) -> (Result<Connection, ConnectionError>, Result<Connection, ConnectionError>) {
+        let dialled = async {
+            let connection = own.endpoint.connect_with(dialling, to.1, name).unwrap().await?;
+            match timeout(Duration::from_millis(500), connection.closed()).await {
+                Ok(ended) => Err(ended),
+                Err(_) => Ok(connection),
+            }
+        };
+        let answered = async { to.0.endpoint.accept().await.expect("it listens").await };
+        timeout(TIME_MAX, async { tokio::join!(dialled, answered) }).await.expect("both come to an end")
+    }
+
+    /// The number of a TLS alert as QUIC closes a connection with it (RFC 9001 §4.8).
+    fn alert(ended: Result<Connection, ConnectionError>) -> u64 {
+        match ended.err().expect("the connection ends") {
+            ConnectionError::ConnectionClosed(close) => {
+                close.error_code.into()
+            }
+            other => panic!("ended otherwise: {other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_or_foreign_certificate_or_another_protocol_is_refused_and_the_next_is_served() {
+        let [n1, n2] = bundles(["n1", "n2"]);
+        let [foreign, _] = bundles(["n2", "n3"]);
+        let ((server, address), (client, _)) = (wire(&n1), wire(&n2));
+        let name = n1.cluster.server_name(n1.node());
+        for (dialling, refused) in [
+            (dialler(&n1, None, ALPN), 0x100 + 116),
+            (dialler(&n1, Some(&foreign), ALPN), 0x100 + 48),
+            (dialler(&n1, Some(&n2), b"h3"), 0x100 + 120),
+        ] {
+            let (dialled, answered) = meet(&client, dialling, (&server, address), &name).await;
+            assert!(answered.is_err(), "the node takes nobody in");
+            assert_eq!(alert(dialled), refused);
+        }
+        let (dialled, answered) = meet(&client, client.dialling.clone(), (&server, address), &name).await;
+        let certificates = answered.expect("a member is taken in").peer_identity().expect("it has shown one");
+        let certificates =
+            certificates.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().expect("certificates");
+        assert_eq!(n1.cluster.node_of(&certificates[0]), Some(n2.node()));
+        assert!(dialled.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_not_the_one_who_was_dialled_is_left() {
+        let [n1, n2] = bundles(["n1", "n2"]);
+        let ((server, address), (client, _)) = (wire(&n1), wire(&n2));
+        let dialling = client.dialling.clone();
+        let other = n1.cluster.server_name(n2.node());
+        let (dialled, _) = meet(&client, dialling, (&server, address), &other).await;
+        assert!(matches!(dialled, Err(ConnectionError::TransportError(_))), "{dialled:?}");
+    }
+}
