@@ -1,7 +1,10 @@
 //! The command line against a node: what it prints, and how it ends.
 
+use meridian_tests::http::Client;
 use meridian_tests::process::{NodeProcess, Scratch, binary};
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
 
 /// Runs a command; standard output is no terminal here.
 fn meridian(node: Option<&NodeProcess>, args: &[&str]) -> Output {
@@ -89,4 +92,38 @@ fn the_options_say_what_holds_and_why() {
     let row = |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or("");
     assert!(row("name").contains("n7") && row("name").contains("command line"), "{table}");
     assert!(row("http ").contains("127.0.0.1:7480") && row("http ").contains("default"), "{table}");
+}
+
+#[test]
+fn the_ceilings_of_the_machine_are_measured_without_a_node() {
+    let scratch = Scratch::new("cli-ceiling");
+    let directory = scratch.path().join("disk").display().to_string();
+    let disk = ["ceiling", "disk", "--seconds", "1", "--keys", "1000", "--data-dir", &directory];
+    let output = meridian(None, &[&disk[..], &["--json"]].concat());
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let figure = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("{name} is in {figures}"));
+    let batches = figure("writes_per_second") / figure("batches_per_second");
+    assert!((batches - figure("writes_in_a_batch")).abs() < 1e-6 && batches == 64.0, "{figures}");
+    assert!(
+        0.0 < figure("fdatasync_ms") && figure("fdatasync_ms") <= figure("fdatasync_p99_ms"),
+        "{figures}"
+    );
+    let again = meridian(None, &disk);
+    assert_eq!(again.status.code(), Some(1), "what is there is not overwritten");
+    assert!(text(&again.stderr).contains("name a new directory"), "{}", text(&again.stderr));
+
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let mut echo = Command::new(binary())
+        .args(["ceiling", "http", "--value-bytes", "7", "--http", &address.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut said = String::new();
+    BufReader::new(echo.stdout.take().expect("it is piped")).read_line(&mut said).expect("it says where");
+    assert_eq!(said.trim_end(), format!("http://{address}"));
+    let mut client = Client::connect(address).expect("it listens");
+    let mut ask = |verb, body: &[u8]| client.request(verb, "/v1/kv/b/k", &[], body).expect("it answers");
+    let (got, put) = (ask("GET", b""), ask("PUT", b"some bytes"));
+    echo.kill().and_then(|()| echo.wait()).expect("it can be ended");
+    assert_eq!((got.status, got.text().as_str(), put.status), (200, "vvvvvvv", 204));
 }

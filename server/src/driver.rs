@@ -38,10 +38,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Most that waits for the driver. When full, further requests are refused, and peers' messages are not read.
-const QUEUE_MAX: usize = 4096;
+/// Places for requests that wait for the driver. When they are taken, further ones are refused.
+const REQUESTS_MAX: usize = 4096;
+/// Most of peers' messages and ticks that wait for the driver, in places of their own: a flood of messages refuses no
+/// request. When as many wait, peers are not read further.
+const INPUTS_MAX: usize = 1024;
 /// Most inputs of one turn. Those beyond wait for the next.
 const TURN_INPUTS_MAX: usize = 512;
 /// A turn takes no further input when its requests' values and its messages have this many bytes.
@@ -56,9 +59,17 @@ struct Ask {
 /// What the driver is told.
 enum Work {
     Ask(Box<Ask>),
-    /// From a peer or the clock, with the memory that it takes until it was decided about.
-    Input(Input, Option<OwnedSemaphorePermit>),
+    /// From a peer or the clock.
+    Input(Input, Held),
     Stop,
+}
+
+/// What an input holds until it was decided about.
+struct Held {
+    /// The memory that it takes.
+    memory: Option<OwnedSemaphorePermit>,
+    /// One of the [`INPUTS_MAX`] places.
+    _place: OwnedSemaphorePermit,
 }
 
 /// Why a request was not answered.
@@ -76,6 +87,7 @@ pub enum AskError {
 #[derive(Clone)]
 pub struct Door {
     work: mpsc::Sender<Work>,
+    inputs: Arc<Semaphore>,
     published: Arc<ArcSwap<Published>>,
 }
 
@@ -108,13 +120,16 @@ impl Door {
 
     /// Hands over what a peer says, when there is room: until then the peer is not read further. `held` is the memory
     /// that it takes. A node that has stopped hears nothing.
-    pub async fn tell(&self, input: Input, held: Option<OwnedSemaphorePermit>) {
-        let _stopped = self.work.send(Work::Input(input, held)).await;
+    pub async fn tell(&self, input: Input, memory: Option<OwnedSemaphorePermit>) {
+        let place = self.inputs.clone().acquire_owned().await.expect("places are never closed");
+        let _stopped = self.work.send(Work::Input(input, Held { memory, _place: place })).await;
     }
 
     /// Time has passed. A node that has much to do will hear of it later.
     pub fn tick(&self) {
-        let _busy = self.work.try_send(Work::Input(Input::Tick, None));
+        if let Ok(place) = self.inputs.clone().try_acquire_owned() {
+            let _busy = self.work.try_send(Work::Input(Input::Tick, Held { memory: None, _place: place }));
+        }
     }
 
     /// The newest durable state.
@@ -174,7 +189,7 @@ pub fn start(
     let standings = Standings::of(&node, config.shards);
     let published = Published { snapshot: rocks.snapshot(), standings: standings.clone() };
     let published = Arc::new(ArcSwap::from_pointee(published));
-    let (work, queue) = mpsc::channel(QUEUE_MAX);
+    let (work, queue) = mpsc::channel(REQUESTS_MAX + INPUTS_MAX);
     let (written, turns) = sync_channel(committer::TURNS_MAX);
     let committer = Committer {
         rocks: rocks.clone(),
@@ -193,7 +208,8 @@ pub fn start(
         let _told = OnDrop(on_end);
         committer.run(&turns)
     })?;
-    Ok((Door { work, published }, Threads { driver, committer }))
+    let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
+    Ok((Door { work, inputs, published }, Threads { driver, committer }))
 }
 
 /// Calls a function when it is dropped, also in a panic.
@@ -257,7 +273,7 @@ impl Driver {
                     Input::Request { id, request: ask.request }
                 }
                 Work::Input(input, held) => {
-                    bytes += held.map_or(0, |held| held.num_permits());
+                    bytes += held.memory.map_or(0, |memory| memory.num_permits());
                     input
                 }
             };
@@ -315,5 +331,48 @@ fn value_bytes(request: &Request) -> usize {
             _ => 0,
         },
         Operation::Read { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_core::id::OriginId;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    /// As long as something may take that must not happen.
+    const A_WHILE: Duration = Duration::from_millis(20);
+
+    fn read() -> Request {
+        let (bucket, key) = (Bucket::new("b").expect("a bucket"), Key::new(b"k").expect("a key"));
+        Request { bucket, key, operation: Operation::Read { named: None } }
+    }
+
+    #[tokio::test]
+    async fn peers_that_say_more_than_the_driver_takes_refuse_no_request() {
+        let place = tempfile::tempdir().expect("a directory");
+        let rocks = Rocks::open(place.path(), 1 << 20).expect("RocksDB opens");
+        let config = Config::default();
+        let node = Node::open(config.clone(), &rocks, OriginId(1)).expect("an empty disk opens");
+        let standings = Standings::of(&node, config.shards);
+        let published = Arc::new(ArcSwap::from_pointee(Published { snapshot: rocks.snapshot(), standings }));
+        // The driver does not take anything.
+        let (work, mut queue) = mpsc::channel(REQUESTS_MAX + INPUTS_MAX);
+        let door = Door { work, inputs: Arc::new(Semaphore::new(INPUTS_MAX)), published };
+        for _ in 0..INPUTS_MAX {
+            timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room");
+        }
+        assert!(timeout(A_WHILE, door.tell(Input::Tick, None)).await.is_err(), "the next one waits");
+        door.tick();
+        for _ in 0..REQUESTS_MAX {
+            let (answer, _) = oneshot::channel();
+            let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), answer })));
+            assert!(taken.is_ok(), "there is room for requests");
+        }
+        assert_eq!(door.ask(read()).await, Err(AskError::Full));
+        // What is taken makes room.
+        drop(queue.recv().await);
+        timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room again");
     }
 }
