@@ -7,6 +7,9 @@ SHELL := /bin/bash
 # Which schedules `make model` runs, first..end.
 SEEDS ?= 0..200000
 
+# Where `make bench` puts its numbers.
+RESULT ?= $(or $(CARGO_TARGET_DIR),target)/bench/one-node.json
+
 # Everything is built with one profile: what is tested is what runs. RocksDB is compiled once, see there.
 CARGO = server/with-rocksdb cargo
 
@@ -52,11 +55,12 @@ sim: ## there is no whole-cluster simulator yet: says what is missing
 	@echo "What there is: 'make model' runs a shard's replicas on random schedules with faults." >&2
 	@exit 1
 
-bench: ## there is no benchmark in one command yet: says what there is
-	@echo "make bench: not there yet: figures need ceilings of the machine beside them." >&2
-	@echo "What there is: the load generator, 'cargo run --release -p meridian-bench -- run --help'," >&2
-	@echo "and the cost gates in tests/costs.rs, part of 'make test'." >&2
-	@exit 1
+bench: build ## one node beside what this machine gives at best, 3 minutes; the numbers go to RESULT=file
+	@mkdir -p "$(dir $(RESULT))"
+	$(CARGO) run --release --quiet --package meridian-bench -- ceilings \
+		--bin $${CARGO_TARGET_DIR:-target}/release/meridian \
+		--label "$$(git describe --always --dirty 2>/dev/null || echo unknown)" --json "$(RESULT)"
+	@echo "All numbers: $(RESULT)"
 
 # What a build needs. What can be set up from here is set up, saying so.
 .PHONY: .rust
