@@ -7,8 +7,11 @@ use meridian_core::name::{ContentType, Member};
 use meridian_core::replica::write::{OPERATIONS_MAX, Write};
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+/// Most that lists and objects lie in each other in a value that `set` takes.
+const DEPTH_MAX: usize = 127;
 
 /// The body of a POST.
 #[derive(Deserialize)]
@@ -23,16 +26,21 @@ struct Several<'a> {
 #[serde(deny_unknown_fields)]
 struct One<'a> {
     op: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "given")]
     by: Option<&'a RawValue>,
     #[serde(default)]
     members: Option<Vec<String>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "given")]
     value: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "path")]
+    #[serde(borrow, default, deserialize_with = "given", rename = "path")]
     path: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "type")]
+    #[serde(borrow, default, deserialize_with = "given", rename = "type")]
     leaf_type: Option<&'a RawValue>,
+}
+
+/// A field that is given, though it be `null`.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// What an operation comes to.
@@ -132,13 +140,33 @@ fn one(op: &One<'_>) -> Result<Parsed, Refused> {
         "set" => {
             takes(false, false, true)?;
             let value = op.value.ok_or_else(|| invalid("set takes a \"value\""))?;
-            // It is stored as it was written; reading it here bounds its depth.
-            let read: Result<serde_json::Value, _> = serde_json::from_str(value.get());
-            read.map_err(|error| invalid(&format!("the value cannot be taken: {error}")))?;
+            // It is JSON, and is stored as it was written.
+            if depth(value.get()) > DEPTH_MAX {
+                return Err(invalid(&format!("a value is nested {DEPTH_MAX} deep at most")));
+            }
             Ok(Parsed::Value(value.get().as_bytes().to_vec()))
         }
         known => unreachable!("{known} was let through by its name"),
     }
+}
+
+/// How deep lists and objects lie in each other, in well-formed JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn integer(number: &RawValue) -> Result<i64, Refused> {
@@ -203,6 +231,14 @@ mod tests {
         assert_eq!(parse(r#"{"op":"add","members":["opera"]}"#), Write::Set(vec![SetOp::Add(opera)]));
         let Write::Put { value, .. } = parse(r#"{"op":"set","value":{"n": 1.50}}"#) else { panic!("a put") };
         assert_eq!(value, br#"{"n": 1.50}"#, "numbers and spaces keep their text");
+        let nested = format!("{}{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
+        for json in ["null", "1e999", "-0", "123456789012345678901234567890", r#""[[\"{""#, &nested] {
+            let Write::Put { value, .. } = parse(&format!(r#"{{"op":"set","value":{json}}}"#)) else {
+                panic!("a put")
+            };
+            assert_eq!(value, json.as_bytes());
+        }
+        assert_eq!(code(&format!(r#"{{"op":"set","value":[{nested}]}}"#)), Code::BodyInvalid);
     }
 
     #[test]
@@ -227,6 +263,7 @@ mod tests {
             r#"{"op":"add","members":[5]}"#,
             r#"{"op":"add","members":[]}"#,
             r#"{"op":"increment","by":"5"}"#,
+            r#"{"op":"increment","by":null}"#,
             r#"{"op":"increment","bye":5}"#,
             r#"{"op":"reset","by":5}"#,
             r#"{"op":"increment","op":"reset"}"#,
