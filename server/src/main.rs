@@ -47,7 +47,11 @@ fn show_config(matches: &ArgMatches) -> ExitCode {
 }
 
 fn settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
-    config::resolve(matches, env::vars_os())
+    let settings = config::resolve(matches, env::vars_os())?;
+    for warning in settings.warnings() {
+        eprintln!("meridian: warning: {warning}");
+    }
+    Ok(settings)
 }
 
 fn ask_a_node(name: &str, matches: &ArgMatches) -> ExitCode {

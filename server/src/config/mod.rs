@@ -2,34 +2,32 @@
 //!
 //! - One table (`options`) is the command line, the `MERIDIAN_*` variables and the file.
 //! - The command line beats a variable, a variable beats the file, the file beats the default.
-//! - The file is TOML, with the table's names as they are: `data-dir = "data"`.
-//! - Nothing is ignored quietly: an unknown field or variable is refused, and so is a value that is not accepted. The
-//!   refusal says which option it is, who said it, and what is accepted.
+//! - The file is TOML, with the table's names: `data-dir = "data"`, or `data_dir`.
+//! - Nothing is ignored quietly: an unknown field is refused, and so is a value that is not accepted. The refusal says which
+//!   option it is, who said it, and what is accepted. Of an unknown variable a warning tells.
 //! - A relative path is relative to where the process was started, whoever said it.
 
 mod options;
 mod parse;
+mod sources;
 
 pub use options::LABEL;
 pub use parse::{VALUE_BYTES_LIMIT, label};
+pub use sources::of_environment;
 
 use clap::{Arg, ArgMatches, Command};
 use meridian_core::name::ShardCount;
-use options::{Kind, OPTIONS, Row, VARIABLE_PREFIX};
+use options::{OPTIONS, Row};
+use sources::{file_path, from_command_line, from_variables, read_file, unknown, variables};
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The option, beside those of the table, that names the file.
 const CONFIG: &str = "config";
-/// Variables that begin like a node's but are for others: the file's name, the client commands, the tests.
-const OTHER_VARIABLES: [&str; 3] = ["MERIDIAN_CONFIG", "MERIDIAN_ENDPOINTS", "MERIDIAN_BIN"];
-/// Longest file, in bytes. A longer one is refused.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a node is told before it starts. Every value was checked.
 #[derive(Clone, Debug)]
@@ -121,13 +119,13 @@ pub enum ConfigError {
         /// Bytes of the longest value.
         value: usize,
     },
-    /// A variable looks like an option and is none.
-    #[error("the variable {name} is no option of a node{hint}: unset it, or see `meridian start --help`")]
-    UnknownVariable {
-        /// The variable.
-        name: String,
-        /// What may have been meant.
-        hint: String,
+    /// An option stands in the file twice, with hyphens and with underscores.
+    #[error("{}: the field {field} is given twice, with hyphens and with underscores", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
     },
     /// A field of the file is no option.
     #[error("{}: the field {field} is no option of a node{hint}: see `meridian start --help`", path.display())]
@@ -162,6 +160,7 @@ pub enum ConfigError {
 pub struct Settings {
     given: Vec<Given>,
     config: Config,
+    warnings: Vec<String>,
 }
 
 /// What an option is and who said it. No text is *not set*, or an empty list.
@@ -222,10 +221,15 @@ pub fn resolve(
         })
         .collect();
     let config = config_of(&given)?;
-    Ok(Settings { given, config })
+    Ok(Settings { given, config, warnings: unknown(&variables) })
 }
 
 impl Settings {
+    /// What is to be told before it is used.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The configuration of a node that is to start.
     ///
     /// # Errors
@@ -301,115 +305,6 @@ fn arguments() -> impl Iterator<Item = Arg> {
 fn refuse(row: &Row, value: impl fmt::Display, from: &Source, accepts: impl Into<String>) -> ConfigError {
     let (option, value) = (format!("--{}", row.flag), value.to_string());
     ConfigError::Refused { option, value, from: from.clone(), accepts: accepts.into() }
-}
-
-// -- who says what ---------------------------------------------------------------------------------------------------
-
-fn from_command_line(matches: &ArgMatches) -> impl Iterator<Item = Given> {
-    OPTIONS.iter().filter_map(|row| {
-        let texts = matches.get_many::<String>(row.name)?.cloned().collect();
-        Some(Given { row, texts, from: Source::CommandLine })
-    })
-}
-
-/// The variables that are Meridian's, by name and value.
-fn variables(
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Vec<(String, String)>, ConfigError> {
-    let environment =
-        environment.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value));
-    let mine = environment.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX));
-    mine.map(|(name, value)| known_variable(name, value)).collect()
-}
-
-fn known_variable(name: String, value: OsString) -> Result<(String, String), ConfigError> {
-    let is_flag =
-        |row: &&Row| format!("{VARIABLE_PREFIX}{}", row.flag.to_uppercase().replace('-', "_")) == name;
-    let row = OPTIONS.iter().find(|row| row.variable() == name);
-    if row.is_none() && !OTHER_VARIABLES.contains(&name.as_str()) {
-        let hint = OPTIONS.iter().find(is_flag).map(|row| format!(" ({} is)", row.variable()));
-        return Err(ConfigError::UnknownVariable { name, hint: hint.unwrap_or_default() });
-    }
-    match value.into_string() {
-        Ok(value) => Ok((name, value)),
-        Err(value) => Err(ConfigError::Refused {
-            option: row.map_or_else(|| format!("--{CONFIG}"), |row| format!("--{}", row.flag)),
-            value: format!("{value:?}"),
-            from: Source::Variable(name),
-            accepts: "UTF-8".into(),
-        }),
-    }
-}
-
-fn from_variables(variables: &[(String, String)]) -> impl Iterator<Item = Given> {
-    variables.iter().filter_map(|(name, value)| {
-        let row = OPTIONS.iter().find(|row| row.variable() == *name)?;
-        let texts = match row.kind {
-            Kind::List if value.is_empty() => Vec::new(),
-            Kind::List => value.split(',').map(|text| text.trim().to_owned()).collect(),
-            _ => vec![value.clone()],
-        };
-        Some(Given { row, texts, from: Source::Variable(name.clone()) })
-    })
-}
-
-fn file_path<'a>(matches: &'a ArgMatches, variables: &'a [(String, String)]) -> Option<&'a Path> {
-    let variable = variables.iter().find(|(name, _)| name == "MERIDIAN_CONFIG").map(|(_, path)| path);
-    matches.get_one::<String>(CONFIG).or(variable).map(Path::new)
-}
-
-fn read_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
-    let text = read_text(path).map_err(|error| ConfigError::Unreadable { path: path.into(), error })?;
-    let table: toml::Table = toml::from_str(&text)
-        .map_err(|error| ConfigError::NotToml { path: path.into(), error: Box::new(error) })?;
-    table.into_iter().map(|(field, value)| from_field(path, field, value)).collect()
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > FILE_BYTES_MAX {
-        true => Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes"))),
-        false => Ok(text),
-    }
-}
-
-fn from_field(path: &Path, field: String, value: toml::Value) -> Result<Given, ConfigError> {
-    let Some(row) = OPTIONS.iter().find(|row| row.name == field) else {
-        let meant = OPTIONS.iter().find(|row| row.name == field.replace('_', "-") || row.flag == field);
-        let hint = meant.map(|row| format!(" ({} is)", row.name)).unwrap_or_default();
-        return Err(ConfigError::UnknownField { path: path.into(), field, hint });
-    };
-    let from = Source::File(path.into());
-    match texts_of(row.kind, &value) {
-        Some(texts) => Ok(Given { row, texts, from }),
-        None => {
-            let (is, wanted) = (format!("of TOML's type {}", value.type_str()), toml_type(row.kind));
-            Err(refuse(row, is, &from, format!("{wanted}: {}", row.accepts)))
-        }
-    }
-}
-
-/// The field's texts, unless TOML has another type there than the option's.
-fn texts_of(kind: Kind, value: &toml::Value) -> Option<Vec<String>> {
-    match (kind, value) {
-        (Kind::Text, toml::Value::String(text)) => Some(vec![text.clone()]),
-        (Kind::Number, toml::Value::Integer(number)) => Some(vec![number.to_string()]),
-        (Kind::Switch, toml::Value::Boolean(on)) => Some(vec![on.to_string()]),
-        (Kind::List, toml::Value::Array(texts)) => {
-            texts.iter().map(|text| text.as_str().map(String::from)).collect()
-        }
-        _ => None,
-    }
-}
-
-fn toml_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text => "a string",
-        Kind::Number => "an integer",
-        Kind::Switch => "a boolean",
-        Kind::List => "an array of strings",
-    }
 }
 
 // -- from what was said to what holds --------------------------------------------------------------------------------

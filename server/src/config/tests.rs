@@ -1,5 +1,6 @@
 //! Who beats whom, what is refused, and with which words.
 
+use super::sources::FILE_BYTES_MAX;
 use super::*;
 use std::fs;
 use tempfile::TempDir;
@@ -96,20 +97,52 @@ fn a_list_replaces_a_list() {
 }
 
 #[test]
-fn an_unknown_field_or_variable_is_refused_by_name() {
+fn an_unknown_field_is_refused_by_name() {
     let words = refusal_of_file("nmae = \"n1\"\n");
     assert!(words.contains("the field nmae is no option"), "{words}");
-    let words = refusal_of_file("data_dir = \"x\"\n");
-    assert!(words.contains("data_dir is no option of a node (data-dir is)"), "{words}");
+    let words = refusal_of_file("join-hosts = [\"a:1\"]\n");
+    assert!(words.contains("the field join-hosts is no option"), "{words}");
     let words = refusal_of_file("[http]\naddr = 1\n");
     assert!(words.contains("--http is of TOML's type table"), "{words}");
-    let words = refusal(&DATA, &[("MERIDIAN_NMAE", "n1")]);
-    assert!(words.contains("the variable MERIDIAN_NMAE is no option"), "{words}");
-    let words = refusal(&DATA, &[("MERIDIAN_HTTP_CORS_ORIGIN", "http://a")]);
-    assert!(words.contains("(MERIDIAN_HTTP_CORS_ORIGINS is)"), "{words}");
-    for fine in ["MERIDIAN_ENDPOINTS", "MERIDIAN_BIN", "MERIDIANX", "NAME"] {
-        config(&[], &[(fine, "x")]);
+}
+
+#[test]
+fn a_variable_that_is_no_option_is_warned_of_and_changes_nothing() {
+    let warnings = |name| {
+        let settings = settings(&DATA, &[(name, "x")]).expect("it is no reason to stop");
+        settings.warnings().join("\n")
+    };
+    assert!(warnings("MERIDIAN_SERVICE_HOST").contains("MERIDIAN_SERVICE_HOST is no option of a node:"));
+    assert!(warnings("MERIDIAN_HTTP_CORS_ORIGIN").contains("(MERIDIAN_HTTP_CORS_ORIGINS is)"));
+    for fine in ["MERIDIAN_ENDPOINTS", "MERIDIAN_BIN", "MERIDIANX", "NAME", "MERIDIAN_NAME"] {
+        assert_eq!(warnings(fine), "", "{fine}");
     }
+}
+
+#[test]
+fn a_field_has_hyphens_or_underscores() {
+    let (_dir, path) = file("data_dir = \"/d\"\nhttp_cors_origins = [\"http://a\"]\nvalue-bytes-max = 7\n");
+    let config = settings(&["--config", &path], &[]).and_then(Settings::config).unwrap();
+    assert_eq!((config.data_dir, config.value_bytes_max), (PathBuf::from("/d"), 7));
+    assert_eq!(config.http_cors_origins, ["http://a"]);
+    let twice = refusal_of_file("data-dir = \"a\"\ndata_dir = \"b\"\n");
+    assert!(twice.contains("is given twice"), "{twice}");
+}
+
+#[test]
+fn what_variables_give_can_stand_on_a_command_line() {
+    let variables = [
+        ("MERIDIAN_VALUE_BYTES_MAX", "12"),
+        ("MERIDIAN_HTTP_CORS_ORIGINS", "http://a,http://b"),
+        ("MERIDIAN_FAULTS", "true"),
+        ("HOME", "/"),
+    ];
+    let given = of_environment(variables.map(|(name, value)| (name.into(), value.into()))).unwrap();
+    let line: Vec<String> = given.iter().map(|(flag, text)| format!("--{flag}={text}")).collect();
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let config = config(&line, &[]);
+    assert_eq!((config.value_bytes_max, config.faults), (12, true));
+    assert_eq!(config.http_cors_origins, ["http://a", "http://b"]);
 }
 
 #[test]
