@@ -42,10 +42,15 @@ fn is_ready(http: &str) -> bool {
 }
 
 fn start(scratch: &Path, base: u16) -> Child {
+    start_in(scratch, "dev", base)
+}
+
+fn start_in(scratch: &Path, directory: &str, base: u16) -> Child {
     Command::new(binary())
         .env("XDG_DATA_HOME", scratch.join("home"))
+        .env("MERIDIAN_VALUE_BYTES_MAX", "4000")
         .args(["dev", "--http-base", &base.to_string(), "--faults", "--data-dir"])
-        .arg(scratch.join("dev"))
+        .arg(scratch.join(directory))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -63,12 +68,21 @@ fn a_cluster_for_development_says_what_runs_and_ends_all_of_it() {
     let read: serde_json::Value = serde_json::from_slice(&read).expect("it is JSON");
     let nodes = read["nodes"].as_array().expect("a list");
     let field = |index: usize, name: &str| nodes[index][name].as_str().expect("a string").to_owned();
-    for index in 0..3 {
+    for (index, node) in nodes.iter().enumerate() {
         assert_eq!(field(index, "id"), format!("n{}", index + 1));
         assert_eq!(field(index, "http"), format!("http://127.0.0.1:{}", base + index as u16));
         assert_eq!(field(index, "peer"), format!("127.0.0.1:{}", base + 100 + index as u16));
         assert!(is_ready(&field(index, "http")));
+        let command = node["command"].as_array().expect("a list");
+        assert!(command.contains(&"--value-bytes-max=4000".into()), "what variables gave stands in it");
     }
+    // A second one, on the same directory or on the same ports, is refused and leaves the first alone.
+    for (directory, its_base) in [("dev", base + 10), ("other", base)] {
+        let second = start_in(scratch.path(), directory, its_base).wait_with_output().expect("it ends");
+        assert_eq!(second.status.code(), Some(1), "{directory}");
+        assert!(!String::from_utf8_lossy(&second.stdout).contains("ready"), "{directory}");
+    }
+    assert!(endpoints.exists() && (0..3).all(|index| is_ready(&field(index, "http"))));
     assert_ne!(field(0, "region"), field(1, "region"));
     // A killed node stays dead until somebody starts it by its command.
     let http = field(1, "http");

@@ -4,6 +4,7 @@
 //! are ready. A child that dies is reported and stays dead. When the cluster is told to stop it ends all its nodes, also
 //! those that somebody started again.
 
+use crate::config;
 use crate::data_dir::holder;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -97,6 +98,15 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let data_dir = matches.get_one::<PathBuf>("data-dir").expect("it has a default");
     fs::create_dir_all(data_dir).with_context(|| data_dir.display().to_string())?;
     let data_dir = fs::canonicalize(data_dir)?;
+    let count = *matches.get_one::<u16>("nodes").expect("it has a default");
+    for path in (1..=count).map(|number| data_dir.join(format!("n{number}"))) {
+        if let Some(pid) = holder(&path) {
+            bail!(
+                "a node runs on {} already: end process {pid} first, or name another --data-dir",
+                path.display()
+            );
+        }
+    }
     let old = data_dir.join(ENDPOINTS_FILE);
     if old.exists() {
         fs::remove_file(&old)?;
@@ -119,7 +129,7 @@ impl Cluster {
     async fn live(&mut self, matches: &ArgMatches) -> anyhow::Result<()> {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        self.spawn(matches)?;
+        self.spawn(matches, &inherited()?)?;
         tokio::select! {
             ready = self.become_ready() => ready?,
             _ = terminate.recv() => return Ok(()),
@@ -136,7 +146,7 @@ impl Cluster {
         }
     }
 
-    fn spawn(&mut self, matches: &ArgMatches) -> anyhow::Result<()> {
+    fn spawn(&mut self, matches: &ArgMatches, inherited: &[String]) -> anyhow::Result<()> {
         let count = *matches.get_one::<u16>("nodes").expect("it has a default");
         let base = *matches.get_one::<u16>("http-base").expect("it has a default");
         let faults = matches.get_flag("faults");
@@ -161,6 +171,7 @@ impl Cluster {
                 command.extend(["--join".to_owned(), peer(other).to_string()]);
             }
             command.extend(faults.then(|| "--faults".to_owned()));
+            command.extend_from_slice(inherited);
             let log = File::create(self.data_dir.join(format!("{name}.log")))?;
             let child = std::process::Command::new(&command[0])
                 .args(&command[1..])
@@ -175,10 +186,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether a node serves: what answers at its address may be another process, but only one holds its directory.
+    fn is_up(&self, node: &Node) -> bool {
+        is_ready(&node.http) && self.holder(node) == Pid::from_raw(node.pid as i32)
+    }
+
     async fn become_ready(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         for index in 0..self.nodes.len() {
-            while !is_ready(&self.nodes[index].http) {
+            while !self.is_up(&self.nodes[index]) {
                 if let Some(name) = self.report_dead()? {
                     let log =
                         fs::read_to_string(self.data_dir.join(format!("{name}.log"))).unwrap_or_default();
@@ -266,6 +282,15 @@ impl Cluster {
         let is_it = command.split(|byte| *byte == 0).any(|word| Path::new(OsStr::from_bytes(word)) == path);
         if is_it { Pid::from_raw(pid) } else { None }
     }
+}
+
+/// The options that this process was given by variables, for the commands to hold all of them; but for those that differ
+/// from node to node, which a command says itself.
+fn inherited() -> anyhow::Result<Vec<String>> {
+    let own = ["name", "region", "data-dir", "http", "peer", "advertise", "join", "faults"];
+    let given = config::of_environment(env::vars_os())?;
+    let inherited = given.into_iter().filter(|(flag, _)| !own.contains(flag));
+    Ok(inherited.map(|(flag, text)| format!("--{flag}={text}")).collect())
 }
 
 /// Whether a node says that it is.
