@@ -26,6 +26,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use meridian_core::cell::Type;
 use meridian_core::id::{OriginId, RequestId};
+use meridian_core::message::Message;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
 use meridian_core::replica::read::Found;
@@ -42,13 +43,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Places for requests that wait for the driver. When they are taken, further ones are refused.
 const REQUESTS_MAX: usize = 4096;
-/// Most of peers' messages and ticks that wait for the driver, in places of their own: a flood of messages refuses no
-/// request. When as many wait, peers are not read further.
+/// Most of peers' messages that wait for the driver, in places of their own: a flood of them refuses no request. When as
+/// many wait, peers are not read further.
 const INPUTS_MAX: usize = 1024;
 /// Most inputs of one turn. Those beyond wait for the next.
 const TURN_INPUTS_MAX: usize = 512;
-/// A turn takes no further input when its requests' values and its messages have this many bytes.
+/// A turn takes no further input when its requests' values, its messages and the answers to pulls have this many bytes.
 const TURN_BYTES_MAX: usize = 4 << 20;
+/// How often, at most, the node hears that time has passed, in milliseconds.
+const TICK_MS: u64 = 100;
 
 /// A request on its way to the node, and where its reply goes.
 struct Ask {
@@ -59,8 +62,10 @@ struct Ask {
 /// What the driver is told.
 enum Work {
     Ask(Box<Ask>),
-    /// From a peer or the clock.
+    /// From a peer.
     Input(Input, Held),
+    /// Time has passed.
+    Wake,
     Stop,
 }
 
@@ -125,11 +130,9 @@ impl Door {
         let _stopped = self.work.send(Work::Input(input, Held { memory, _place: place })).await;
     }
 
-    /// Time has passed. A node that has much to do will hear of it later.
-    pub fn tick(&self) {
-        if let Ok(place) = self.inputs.clone().try_acquire_owned() {
-            let _busy = self.work.try_send(Work::Input(Input::Tick, Held { memory: None, _place: place }));
-        }
+    /// Time has passed: a driver that waits is to look at the clock. One that has something to do does so anyway.
+    pub fn wake(&self) {
+        let _busy = self.work.try_send(Work::Wake);
     }
 
     /// The newest durable state.
@@ -198,7 +201,16 @@ pub fn start(
         metrics: metrics.clone(),
         outbox,
     };
-    let driver = Driver { node, rocks: rocks.clone(), standings, written, metrics, started: Instant::now() };
+    let driver = Driver {
+        node,
+        rocks: rocks.clone(),
+        standings,
+        written,
+        metrics,
+        pull_bytes_max: config.pull_bytes_max,
+        ticks_at_ms: 0,
+        started: Instant::now(),
+    };
     let ended = on_end.clone();
     let driver = thread::Builder::new().name("driver".into()).spawn(move || {
         let _told = OnDrop(ended);
@@ -237,6 +249,10 @@ struct Driver {
     standings: Standings,
     written: SyncSender<Written>,
     metrics: Arc<Metrics>,
+    /// About what the answer to a pull takes.
+    pull_bytes_max: usize,
+    /// When the node hears again that time has passed.
+    ticks_at_ms: u64,
     started: Instant,
 }
 
@@ -262,22 +278,27 @@ impl Driver {
     ) -> Result<bool, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
+        if now.mono_ms >= self.ticks_at_ms {
+            self.ticks_at_ms = now.mono_ms + TICK_MS;
+            self.node.step(now, &disk, Input::Tick)?;
+        }
         let (mut inputs, mut bytes, mut next) = (0, 0, first);
         loop {
-            let input = match next {
+            match next {
                 Work::Stop => return Ok(true),
+                Work::Wake => {}
                 Work::Ask(ask) => {
                     bytes += value_bytes(&ask.request);
                     let id = RequestId(answers.len() as u64);
                     answers.push(ask.answer);
-                    Input::Request { id, request: ask.request }
+                    self.node.step(now, &disk, Input::Request { id, request: ask.request })?;
                 }
                 Work::Input(input, held) => {
                     bytes += held.memory.map_or(0, |memory| memory.num_permits());
-                    input
+                    bytes += if is_pull(&input) { self.pull_bytes_max } else { 0 };
+                    self.node.step(now, &disk, input)?;
                 }
-            };
-            self.node.step(now, &disk, input)?;
+            }
             inputs += 1;
             if inputs == TURN_INPUTS_MAX || bytes >= TURN_BYTES_MAX {
                 return Ok(false);
@@ -324,6 +345,10 @@ impl Driver {
     }
 }
 
+fn is_pull(input: &Input) -> bool {
+    matches!(input, Input::Message { message: Message::Pull { .. }, .. })
+}
+
 fn value_bytes(request: &Request) -> usize {
     match &request.operation {
         Operation::Write(write) => match &write.write {
@@ -364,7 +389,6 @@ mod tests {
             timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room");
         }
         assert!(timeout(A_WHILE, door.tell(Input::Tick, None)).await.is_err(), "the next one waits");
-        door.tick();
         for _ in 0..REQUESTS_MAX {
             let (answer, _) = oneshot::channel();
             let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), answer })));

@@ -9,6 +9,7 @@ use quinn::{Connection, ConnectionError, Incoming};
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How long it may take until both have greeted. Round trips between continents fit many times.
@@ -176,6 +177,7 @@ impl Shared {
         dialled_by: NodeId,
     ) -> Result<(), MeetError> {
         let (peer, name) = (member.node(), member.name.clone());
+        let (tells, told) = oneshot::channel();
         let queue = {
             let mut table = self.table();
             table.admits(peer, run, dialled_by).map_err(|close| refuse(&connection, close))?;
@@ -185,14 +187,14 @@ impl Shared {
             }
             let queue = self.outbox.open(peer);
             // The far end of the channel lives as long as this runtime.
-            let _ending = self.events.send(Input::PeerUp(peer));
+            let _ending = self.events.send((Input::PeerUp(peer), Some(tells)));
             queue
         };
         tracing::info!(peer = name, at = %connection.remote_address(), "connected");
         self.hear_of(std::slice::from_ref(&member));
         let members = self.table().members.all().to_vec();
         tokio::spawn(link::tell_members(connection.clone(), members));
-        tokio::spawn(link::serve(self.clone(), peer, name, connection, queue));
+        tokio::spawn(link::serve(self.clone(), peer, name, connection, queue, told));
         Ok(())
     }
 

@@ -170,7 +170,7 @@ mod tests {
 
     /// The number of a TLS alert as QUIC closes a connection with it (RFC 9001 §4.8).
     fn alert(ended: Result<Connection, ConnectionError>) -> u64 {
-        match ended.err().expect("the connection ends") {
+        match ended.expect_err("the connection ends") {
             ConnectionError::ConnectionClosed(close) => close.error_code.into(),
             other => panic!("ended otherwise: {other}"),
         }

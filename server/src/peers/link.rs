@@ -18,6 +18,7 @@ use meridian_core::node::Input;
 use meridian_core::version_vector::VersionVector;
 use quinn::{Connection, RecvStream, SendStream};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 const MESSAGES: u8 = 1;
@@ -47,17 +48,23 @@ pub(super) enum LinkError {
     NotUnderstood(String),
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. It is not read before the driver was `told` that the peer is up.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     peer: NodeId,
     name: String,
     connection: Connection,
     queue: Arc<Queue>,
+    told: oneshot::Receiver<()>,
 ) {
     let mut tasks = JoinSet::new();
     tasks.spawn(write_messages(shared.clone(), connection.clone(), queue.clone()));
-    tasks.spawn(read_streams(shared.clone(), peer, connection.clone()));
+    let (reading, read) = (shared.clone(), connection.clone());
+    tasks.spawn(async move {
+        // Nothing is sent: the other end goes away when the driver was told.
+        let _told = told.await;
+        read_streams(reading, peer, read).await
+    });
     tasks.spawn(answer_requests(shared.clone(), connection.clone()));
     let why = tokio::select! {
         error = connection.closed() => error.to_string(),
@@ -74,7 +81,7 @@ pub(super) async fn serve(
     if table.remove(peer, &connection) {
         shared.outbox.close(peer, &queue);
         // The far end of the channel lives as long as this runtime.
-        let _ending = shared.events.send(Input::PeerDown(peer));
+        let _ending = shared.events.send((Input::PeerDown(peer), None));
         tracing::info!(peer = name, "disconnected: {why}");
     }
 }

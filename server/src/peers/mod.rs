@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use table::Table;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How long a peer may be silent before it is taken for unreachable.
@@ -95,8 +95,8 @@ struct Shared {
     wire: Wire,
     cuts: Option<Arc<Cuts>>,
     table: Mutex<Table>,
-    /// Peers that come and go, in order.
-    events: mpsc::UnboundedSender<Input>,
+    /// Peers that come and go, in order. What waits for one to be told drops its sender then.
+    events: mpsc::UnboundedSender<(Input, Option<oneshot::Sender<()>>)>,
     memory: Arc<Semaphore>,
     on_conflict: Box<dyn Fn() + Send + Sync>,
 }
@@ -248,13 +248,14 @@ impl Shared {
 
     async fn live(
         self: Arc<Self>,
-        mut heard: mpsc::UnboundedReceiver<Input>,
+        mut heard: mpsc::UnboundedReceiver<(Input, Option<oneshot::Sender<()>>)>,
         mut stopped: watch::Receiver<bool>,
     ) {
         let door = self.door.clone();
         tokio::spawn(async move {
-            while let Some(event) = heard.recv().await {
+            while let Some((event, told)) = heard.recv().await {
                 door.tell(event, None).await;
+                drop(told);
             }
         });
         tokio::spawn(self.clone().tick());
@@ -277,7 +278,7 @@ impl Shared {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.door.tick();
+            self.door.wake();
         }
     }
 
