@@ -47,7 +47,7 @@ fn lose_delta(lab: &mut Lab, at: usize, dot: Dot) {
     let row = [&[0, 0], &dot.origin.0.to_be_bytes()[..], &dot.seq.to_be_bytes()].concat();
     let mut older = Batch::default();
     older.delete(Space::Log, row);
-    lab.members[at].disk.write(&older).unwrap();
+    lab.members[at].disk.write(&older).expect("a healthy disk");
 }
 
 #[test]
@@ -120,6 +120,12 @@ fn data_of_the_first_format_is_taken_over() {
     first.put(Space::Meta, vec![1], sealed(&[1], &[1, 1]));
     first.put(Space::Meta, entry.clone(), sealed(&entry, &[2]));
     lab.members[N1].disk.write(&first).unwrap();
+    let mut torn = lab.members[N1].disk.clone();
+    let mut older = Batch::default();
+    older.put(Space::Meta, entry.clone(), sealed(&entry, &[1]));
+    torn.write(&older).unwrap();
+    let error = Node::open(config(), &torn, OriginId(7)).map(|_| ());
+    assert_eq!(error, Err(OpenError::PartOlder { found: 2, told: 1 }), "a log beyond the note");
     for origin in [7, 8] {
         lab.restart(N1, OriginId(origin)).expect("it is of the first format, and then of this one");
         lab.tick_all(1);

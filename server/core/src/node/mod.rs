@@ -175,7 +175,9 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The disk cannot be read.
-    #[error(transparent)]
+    #[error(
+        "{0}: restore a backup of the data directory, or start on an empty one and let the peers fill it"
+    )]
     Storage(#[from] StorageError),
     /// The data was written by a newer version.
     #[error("the data has format {found}, and this version knows formats up to {known}: use a newer version")]
@@ -265,8 +267,11 @@ impl Node {
         }
         let (vectors, applied) = load_vectors(disk, config.shards, &mut batch)?;
         batch.commit();
-        let told = rows::get_applied(disk)?;
-        if format.is_some_and(|(format, _)| format >= FORMAT_COUNTED) && told != applied {
+        let told = match format {
+            Some((format, _)) if format < FORMAT_COUNTED => noted(disk)?,
+            _ => rows::get_applied(disk)?,
+        };
+        if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
         let shard = |(id, vector)| Shard {
@@ -416,4 +421,14 @@ fn load_vectors(
         vectors.push(vector);
     }
     Ok((vectors, applied))
+}
+
+/// How many deltas the notes of the logs' ends cover. Before they were counted, each was noted when it was applied.
+fn noted(disk: &dyn Read) -> Result<u64, StorageError> {
+    let mut noted = 0_u64;
+    rows::scan_reached(disk, &mut |_, dot| {
+        noted = noted.wrapping_add(dot.seq);
+        Ok(())
+    })?;
+    Ok(noted)
 }
