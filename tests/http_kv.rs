@@ -269,8 +269,19 @@ fn nothing_is_ignored_quietly() {
         assert_eq!(bench.refused("POST", key, &[], body), expected, "{body}");
     }
     assert_eq!(bench.get("/v1/kv/b/k?consistency=local").text(), "v", "nothing of this did anything");
+    assert_eq!(bench.refused("PATCH", key, &[], "{}"), code(400, "not_available"));
+    for target in ["/v1/cluster", "/v1/cluster/convergence", "/healthz", "/readyz", "/metrics"] {
+        for (name, expected) in [
+            ("meridian-nothing", "unknown_parameter"),
+            ("meridian-context", "unknown_parameter"),
+            ("meridian-session", "not_available"),
+        ] {
+            let refused = bench.refused("GET", target, &[(name, "x")], "");
+            assert_eq!(refused, code(400, expected), "{target}, {name}");
+        }
+    }
     for (method, target, allow) in [
-        ("PATCH", key, "GET, HEAD, PUT, POST, DELETE"),
+        ("OPTIONS", key, "GET, HEAD, PUT, POST, DELETE"),
         ("POST", "/metrics", "GET, HEAD"),
         ("PUT", "/healthz", "GET, HEAD"),
     ] {

@@ -1,10 +1,10 @@
 //! `meridian ceiling`: what this machine gives at best, measured with the node's own libraries and without the node. Hidden from
 //! `--help`; the benchmarks set a node's figures beside it, in the same run.
 //!
-//! | command | what it is | what a node can reach at most |
+//! | command | what it is | what it stands for |
 //! |---|---|---|
-//! | `http` | an echo on the same HTTP library, with the number of threads that is fastest | its rate of GET and PUT |
-//! | `disk` | one writer on the same database with the same options: rows like a PUT's, a sync for each batch | its rate of durable PUT |
+//! | `http` | an echo on the same HTTP library, with the number of threads that is fastest | GET and PUT without a store |
+//! | `disk` | one writer on the same database with the same options: rows like a PUT's, a sync for each batch | one writer without a network, which waits for each sync |
 
 mod disk;
 mod http;

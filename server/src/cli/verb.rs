@@ -87,7 +87,7 @@ pub(super) fn endpoints(matches: &ArgMatches, variable: Option<OsString>) -> Res
     }
     let said =
         variable.map(OsString::into_string).transpose().map_err(|_| usage_of_variable("it is not UTF-8"))?;
-    let said = said.as_deref().unwrap_or(ENDPOINT_DEFAULT).split(',');
+    let said = said.as_deref().filter(|said| !said.is_empty()).unwrap_or(ENDPOINT_DEFAULT).split(',');
     said.map(|text| Endpoint::parse(text.trim()).map_err(|error| usage_of_variable(&error))).collect()
 }
 

@@ -160,7 +160,9 @@ pub(super) async fn convergence(app: &App, parts: &Parts) -> Answer {
         replicas.insert(view.member.name.clone(), own);
     }
     let shards: Vec<ShardView> = (0..shards).map(|shard| compare(shard, &replicas)).collect();
-    let converged = shards.iter().all(|shard| shard.converged) && replicas.len() == members.len();
+    // A node that came empty and was to join others does not know yet who they are.
+    let met = !app.state.is_filling();
+    let converged = met && shards.iter().all(|shard| shard.converged) && replicas.len() == members.len();
     let shards = shards.into_iter().filter(|shard| all || !shard.converged).collect();
     json(&ConvergenceView { converged, asked: members.len(), unreachable, shards })
 }

@@ -1,6 +1,6 @@
 //! `/v1/kv/{bucket}/{key…}`: from a request to the core's operation, and from its reply to an answer.
 
-use super::answer::{Answer, Refused, harmless, no_content, with_body};
+use super::answer::{Answer, Refused, no_content, with_body};
 use super::body::{self, Share};
 use super::{App, operations, request};
 use crate::driver::AskError;
@@ -30,7 +30,6 @@ const JSON: &str = "application/json";
 const CONTEXT: HeaderName = HeaderName::from_static(header::CONTEXT);
 const KEY_TYPE: HeaderName = HeaderName::from_static(header::TYPE);
 const CONSISTENCY: HeaderName = HeaderName::from_static(header::CONSISTENCY);
-const SERVED_BY: HeaderName = HeaderName::from_static(header::SERVED_BY);
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -50,10 +49,7 @@ pub(super) async fn handle(
     key: Option<&str>,
     body: Incoming,
 ) -> Answer {
-    let mut answer = respond(app, parts, bucket, key, body).await.unwrap_or_else(Answer::from);
-    harmless(&mut answer);
-    answer.headers_mut().insert(SERVED_BY, app.served_by.clone());
-    answer
+    respond(app, parts, bucket, key, body).await.unwrap_or_else(Answer::from)
 }
 
 async fn respond(
@@ -64,7 +60,6 @@ async fn respond(
     body: Incoming,
 ) -> Result<Answer, Refused> {
     let method = &parts.method;
-    request::check_headers(method, &parts.headers)?;
     let parameters = request::parameters(&parts.uri)?;
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if parameters.lists || (key.is_none() && parameters.key64.is_none() && reads) {
@@ -84,6 +79,7 @@ async fn respond(
             let (_, context) = write(app, &asked, Write::Delete).await?;
             Ok(with_context(app, &asked, &context, no_content()))
         }
+        Method::PATCH => Err(request::absent("PATCH: the type json")),
         _ => Err(Refused::method(METHODS)),
     }
 }

@@ -35,10 +35,12 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use meridian_api::error::Code;
+use meridian_api::header;
 use request::Resource;
 use std::sync::Arc;
 use std::time::Instant;
 
+const SERVED_BY: HeaderName = HeaderName::from_static(header::SERVED_BY);
 const ACCESS_CONTROL_REQUEST_METHOD: HeaderName = HeaderName::from_static("access-control-request-method");
 
 /// What every request needs.
@@ -86,7 +88,7 @@ impl App {
         let (parts, body) = request.into_parts();
         let checked = request::check_size(&parts)
             .and_then(|()| request::guard(&parts, self.limits.loopback, &self.limits.cors_origins));
-        let answer = match checked {
+        let mut answer = match checked {
             Ok(()) => {
                 let mut answer = self.route(&parts, body).await;
                 share_with_origin(&parts, &mut answer);
@@ -94,6 +96,10 @@ impl App {
             }
             Err(refused) => refused.into(),
         };
+        if parts.uri.path().starts_with("/v1/kv/") {
+            answer::harmless(&mut answer);
+            answer.headers_mut().insert(SERVED_BY, self.served_by.clone());
+        }
         self.metrics.request(&parts.method, answer.status());
         if parts.uri.path().starts_with("/v1/kv/") {
             let reads = matches!(parts.method, Method::GET | Method::HEAD);
@@ -110,7 +116,15 @@ impl App {
         if is_preflight {
             return no_content();
         }
-        match request::resource(parts.uri.path()) {
+        let resource = request::resource(parts.uri.path());
+        let mut checked = request::check_own_headers(&resource, &parts.headers);
+        if parts.uri.path().starts_with("/v1/") {
+            checked = checked.and_then(|()| request::check_headers(&parts.method, &parts.headers));
+        }
+        if let Err(refused) = checked {
+            return refused.into();
+        }
+        match resource {
             Resource::Kv(..) if self.state.is_filling() => not_filled().into(),
             Resource::Kv(bucket, key) => kv::handle(self, parts, bucket, key, body).await,
             Resource::Health => self.plain(parts, || Ok(with_body(StatusCode::OK, TEXT, "ok\n"))),

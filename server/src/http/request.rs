@@ -246,17 +246,22 @@ fn is_loopback(host: &str) -> bool {
         _ => host,
     };
     let bare = without_port.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Refuses headers under `/v1` that ask for what is not there.
+/// Refuses the headers of Meridian's own that are not there, or not for this resource.
 ///
 /// # Errors
-/// 400 and 415.
-pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+/// 400.
+pub(super) fn check_own_headers(resource: &Resource<'_>, headers: &HeaderMap) -> Result<(), Refused> {
     for name in headers.keys().filter(|name| name.as_str().starts_with("meridian-")) {
         match name.as_str() {
-            "meridian-context" => {}
+            "meridian-context" if matches!(resource, Resource::Kv(..)) => {}
+            "meridian-context" => {
+                return Err(Refused::new(Code::UnknownParameter, "Meridian-Context is for keys"));
+            }
             "meridian-session" => return Err(absent("the header Meridian-Session")),
             name => {
                 return Err(Refused::new(
@@ -266,6 +271,14 @@ pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), 
             }
         }
     }
+    Ok(())
+}
+
+/// Refuses headers under `/v1` that ask for what is not there.
+///
+/// # Errors
+/// 400 and 415.
+pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     for name in [IF_MATCH, IF_NONE_MATCH] {
         if headers.contains_key(&name) && !reads {
@@ -352,7 +365,16 @@ mod tests {
 
     #[test]
     fn loopback_hosts_are_known() {
-        for host in ["localhost", "LOCALHOST:7480", "127.0.0.1", "127.1.2.3:1", "[::1]:7480", "[::1]"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:7480",
+            "127.0.0.1",
+            "127.1.2.3:1",
+            "[::1]:7480",
+            "[::1]",
+            "localhost.:80",
+            "[::ffff:127.0.0.1]:1",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in

@@ -226,8 +226,12 @@ pub(super) fn raw_problem(code: Code, detail: &str) -> Vec<u8> {
     let body = serde_json::to_string(&problem).expect("a problem is plain data");
     let retry = if problem.status == 503 { "retry-after: 1\r\n" } else { "" };
     let (status, title, bytes) = (problem.status, &problem.title, body.len());
-    let head =
-        format!("content-type: {PROBLEM_TYPE}\r\ncontent-length: {bytes}\r\n{retry}connection: close\r\n");
+    // Whatever path it was: nothing of it runs as a page.
+    let harmless =
+        "x-content-type-options: nosniff\r\ncontent-security-policy: sandbox; default-src 'none'\r\n";
+    let head = format!(
+        "content-type: {PROBLEM_TYPE}\r\ncontent-length: {bytes}\r\n{harmless}{retry}connection: close\r\n"
+    );
     format!("HTTP/1.1 {status} {title}\r\n{head}\r\n{body}").into_bytes()
 }
 
