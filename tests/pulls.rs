@@ -300,13 +300,45 @@ fn an_answer_that_was_lost_holds_no_place() {
     lab.carry(N1, N2);
     assert_eq!(pulls_for(&mut lab, N1), 8);
     lab.tick_all(600);
-    assert_eq!(pulls_for(&mut lab, N1), 8, "others have their turn");
+    assert_eq!(pulls_for(&mut lab, N1), 4, "others have their turn, fewer at a time");
     lab.exchange_all();
     for _ in 0..20 {
         lab.tick_all(100);
         lab.exchange_all();
     }
     assert_eq!(vectors(&lab, N2), vectors(&lab, N1));
+}
+
+#[test]
+fn a_mute_peer_is_given_more_time_and_fewer_places_and_both_are_taken_back_when_it_answers() {
+    let (mut lab, names) = full_shards(2);
+    for name in names.iter().chain(&names) {
+        lab.write(N1, name, put("a"));
+    }
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    for (wait_ms, places) in [(0, 8), (500, 4), (1_000, 2), (2_000, 1), (4_000, 1)] {
+        if wait_ms > 0 {
+            lab.tick_all(wait_ms - 100);
+            assert_eq!(pulls_for(&mut lab, N1), 0, "it has {wait_ms} ms");
+            lab.tick_all(100);
+        }
+        let pulls = lab.take_messages(N1);
+        assert_eq!(pulls.iter().filter(|(_, bytes)| is_of_a_pull(bytes)).count(), places);
+        if wait_ms == 4_000 {
+            lab.put_messages(N1, pulls);
+        }
+    }
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        lab.carry(N2, N1);
+        lab.carry(N1, N2);
+        let pulls = lab.take_messages(N1);
+        open.push(pulls.len());
+        lab.put_messages(N1, pulls);
+    }
+    assert_eq!(open.last(), Some(&8), "{open:?}");
 }
 
 // -- what the tests above share --------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ pub struct Config {
     /// Most pulls to one peer that are not answered; at least one. Further ones wait.
     pub pulls_open_max: usize,
     /// How long a peer may answer no pull before those to it count as lost, in milliseconds; what was asked for then
-    /// rests as long at this peer.
+    /// rests as long at this peer. Each time that is too short it is doubled, a few times over.
     pub pull_retry_ms: u64,
     /// How long what a peer announces may be lacking before it is pulled, in milliseconds.
     pub lacking_ms: u64,

@@ -10,9 +10,12 @@
 //! - At most `pulls_open_max` pulls to one peer are unanswered, and one shard is asked of one peer at a time. What is
 //!   beyond that waits, the longest due first, and goes when an answer makes room.
 //! - Peers answer in order: an answer also ends the pulls that were sent before its own. When a peer has answered
-//!   nothing for `pull_retry_ms`, all pulls to it end. So a lost answer holds no place for good.
-//! - A shard whose pull ended like that, or whose answer brought nothing, rests at this peer for `pull_retry_ms`: another
-//!   that has it too comes first.
+//!   nothing for as long as it is given, all pulls to it end. So a lost answer holds no place for good.
+//! - A peer is given `pull_retry_ms`. Each time that is too short it is given twice as long, and half the window, up to
+//!   [`LATE_MAX`] times: on a slow link the answers are still on their way, and whatever is asked for besides queues up
+//!   behind them. Each answer that comes in half the time, to a pull that has not ended, takes one of these steps back.
+//! - A shard whose pull ended unanswered, or whose answer brought nothing, rests at this peer: another that has it too
+//!   comes first. It rests for `pull_retry_ms`, or what the peer is given. A late answer that brings something ends that.
 
 use super::{Node, Now, Output};
 use crate::id::{NodeId, ShardId};
@@ -20,6 +23,10 @@ use crate::message::Message;
 use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+
+/// How often a peer is given twice the time and half the window: at most 64 times the time. An answer may be one delta
+/// with the largest value, which a link of 2 Mbit/s carries in 34 s.
+const LATE_MAX: u32 = 6;
 
 /// The peers that can be reached, and the pulls to them.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +46,12 @@ struct Peer {
     due: BTreeSet<(u64, ShardId)>,
     /// The pulls that it has not answered, in the order in which they were sent.
     open: VecDeque<ShardId>,
+    /// The shards whose pulls were the last to end unanswered: the next answer about one may be an old pull's.
+    ended: BTreeSet<ShardId>,
     /// When it last answered, or was asked after it had answered all.
     silent_since_ms: u64,
+    /// How many times over it is given twice the time, and half the window.
+    late: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +121,7 @@ impl Pulls {
     ) -> Option<ShardId> {
         let Pulls { peers, asked } = self;
         let peer = peers.get_mut(&peer)?;
-        if peer.open.len() >= open_max {
+        if peer.open.len() >= (open_max >> peer.late).max(1) {
             return None;
         }
         loop {
@@ -131,13 +142,23 @@ impl Pulls {
     }
 
     /// A peer has answered a pull. `brought`: the answer brought something, and whether it left something out.
-    fn answered(&mut self, peer: NodeId, shard: ShardId, brought: Option<bool>, now_ms: u64, rest_ms: u64) {
+    fn answered(&mut self, peer: NodeId, shard: ShardId, brought: Option<bool>, now_ms: u64, retry_ms: u64) {
         let Pulls { peers, asked } = self;
         let Some(peer) = peers.get_mut(&peer) else { return };
-        peer.silent_since_ms = now_ms;
-        let Some(place) = peer.open.iter().position(|open| *open == shard) else { return };
-        let rested_ms = now_ms.saturating_add(rest_ms);
-        let ended: Vec<ShardId> = peer.open.drain(..=place).collect();
+        let silent_ms = now_ms.saturating_sub(core::mem::replace(&mut peer.silent_since_ms, now_ms));
+        let is_late = peer.ended.remove(&shard);
+        let Some(place) = peer.open.iter().position(|open| *open == shard) else {
+            if is_late && let Some(more) = brought {
+                peer.wake(shard, more, now_ms);
+            }
+            return;
+        };
+        if !is_late && silent_ms <= peer.given_ms(retry_ms) / 2 {
+            peer.late = peer.late.saturating_sub(1);
+        }
+        let rested_ms = now_ms.saturating_add(retry_ms);
+        let first = if is_late { place } else { 0 };
+        let ended: Vec<ShardId> = peer.open.drain(first..=place).collect();
         for ended in ended {
             asked.remove(&ended);
             match brought.filter(|_| ended == shard) {
@@ -150,11 +171,17 @@ impl Pulls {
     /// Ends the pulls to peers that have answered nothing for too long.
     fn end_unanswered(&mut self, now_ms: u64, retry_ms: u64) {
         let Pulls { peers, asked } = self;
-        let is_silent = |peer: &&mut Peer| peer.silent_since_ms.saturating_add(retry_ms) <= now_ms;
+        let is_silent = |peer: &&mut Peer| {
+            !peer.open.is_empty() && peer.silent_since_ms.saturating_add(peer.given_ms(retry_ms)) <= now_ms
+        };
         for peer in peers.values_mut().filter(is_silent) {
+            let rested_ms = now_ms.saturating_add(peer.given_ms(retry_ms));
+            peer.late = (peer.late + 1).min(LATE_MAX);
+            peer.ended.clear();
             for shard in core::mem::take(&mut peer.open) {
                 asked.remove(&shard);
-                peer.put_back(shard, false, now_ms.saturating_add(retry_ms), true);
+                peer.ended.insert(shard);
+                peer.put_back(shard, false, rested_ms, true);
             }
         }
     }
@@ -164,6 +191,7 @@ impl Pulls {
         self.asked.remove(&shard);
         for peer in self.peers.values_mut() {
             peer.open.retain(|open| *open != shard);
+            peer.ended.remove(&shard);
             if let Some(told) = peer.told.remove(&shard) {
                 peer.due.remove(&(told.due_ms, shard));
             }
@@ -172,6 +200,19 @@ impl Pulls {
 }
 
 impl Peer {
+    /// How long it may answer nothing.
+    fn given_ms(&self, retry_ms: u64) -> u64 {
+        retry_ms.saturating_mul(1 << self.late)
+    }
+
+    /// A shard that rests has been answered after all: it is looked at now.
+    fn wake(&mut self, shard: ShardId, more: bool, now_ms: u64) {
+        if let Some(told) = self.told.get(&shard) {
+            self.due.remove(&(told.due_ms, shard));
+            self.put_back(shard, more, now_ms, false);
+        }
+    }
+
     /// A pull has ended: the shard is looked at again.
     fn put_back(&mut self, shard: ShardId, more: bool, due_ms: u64, rests: bool) {
         let told = self.told.get_mut(&shard).expect("what was asked for was told");
