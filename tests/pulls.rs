@@ -240,6 +240,23 @@ fn an_idle_cluster_says_little() {
     assert!(per_second.iter().all(|bytes| (1_000..=2_500).contains(bytes)), "{per_second:?}");
 }
 
+#[test]
+fn a_gap_is_pulled_at_once_after_all_was_there() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    let late = lab.take_messages(N2);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    lab.deliver(N2, late);
+    lab.carry(N2, N1);
+    lab.carry(N1, N2);
+    lab.write(N1, "k", put("lost"));
+    lose_all(&mut lab);
+    lab.write(N1, "k", put("behind a gap"));
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 1, "the answer that brought nothing is no reason to wait");
+}
+
 // -- the window ------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -168,6 +168,16 @@ impl Pulls {
         }
     }
 
+    /// Forgets what a peer has of a shard, where nothing of it is lacking and its answer left nothing out: it came by
+    /// itself, perhaps, and no rest is to be inherited.
+    fn settle(&mut self, peer: NodeId, shard: ShardId, lacks: impl FnOnce(&VersionVector) -> bool) {
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        let is_settled = |told: &Told| !told.more && !lacks(&told.vector);
+        if !peer.open.contains(&shard) && peer.told.get(&shard).is_some_and(is_settled) {
+            peer.forget(shard);
+        }
+    }
+
     /// Ends the pulls to peers that have answered nothing for too long.
     fn end_unanswered(&mut self, now_ms: u64, retry_ms: u64) {
         let Pulls { peers, asked } = self;
@@ -192,9 +202,7 @@ impl Pulls {
         for peer in self.peers.values_mut() {
             peer.open.retain(|open| *open != shard);
             peer.ended.remove(&shard);
-            if let Some(told) = peer.told.remove(&shard) {
-                peer.due.remove(&(told.due_ms, shard));
-            }
+            peer.forget(shard);
         }
     }
 }
@@ -203,6 +211,13 @@ impl Peer {
     /// How long it may answer nothing.
     fn given_ms(&self, retry_ms: u64) -> u64 {
         retry_ms.saturating_mul(1 << self.late)
+    }
+
+    /// What it has of a shard is of no interest any more. The shard is not being asked for.
+    fn forget(&mut self, shard: ShardId) {
+        if let Some(told) = self.told.remove(&shard) {
+            self.due.remove(&(told.due_ms, shard));
+        }
     }
 
     /// A shard that rests has been answered after all: it is looked at now.
@@ -244,6 +259,8 @@ impl Node {
     /// A peer's answer was taken in. `brought`: something of it was applied, and whether there is more.
     pub(super) fn answered(&mut self, now: Now, from: NodeId, shard: ShardId, brought: Option<bool>) {
         self.pulls.answered(from, shard, brought, now.mono_ms, self.config.pull_retry_ms);
+        let Node { pulls, shards, .. } = self;
+        pulls.settle(from, shard, |vector| shards[usize::from(shard.0)].replica.lacks(vector));
         self.pull_from_all(now);
     }
 
