@@ -1,5 +1,7 @@
 //! Announcements and pulls: how what was lost on the way, or turned away, is noticed and asked for; by whom, of whom, how
 //! often, how much at a time, and when no more.
+//!
+//! This is one file because its rules are about one memory, and the tests share what brings it about.
 
 use meridian_core::codec::Encode;
 use meridian_core::id::{NodeId, OriginId, ShardId};
@@ -10,6 +12,7 @@ use meridian_core::storage::MemStorage;
 use meridian_core::types::Refusal;
 use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
 use meridian_tests::lab::{Lab, SHARD, add, bucket, config, increment, key, node_id, put};
+use std::collections::{BTreeSet, VecDeque};
 
 const N1: usize = 0;
 const N2: usize = 1;
@@ -358,6 +361,98 @@ fn a_mute_peer_is_given_more_time_and_fewer_places_and_both_are_taken_back_when_
     assert_eq!(open.last(), Some(&8), "{open:?}");
 }
 
+// -- the rules of when a pull ends, and of rest ----------------------------------------------------------------------
+
+#[test]
+fn answers_that_come_slowly_are_waited_for_and_no_pull_is_repeated() {
+    let (mut lab, names) = full_shards(2);
+    n2_may_pull_all_from_n1(&mut lab, &names);
+    let (mut asked, mut answers) = (BTreeSet::new(), VecDeque::new());
+    for ticks in 0..40 {
+        let said = lab.take_messages(N1);
+        for shard in pulled_shards(&said) {
+            assert!(asked.insert(shard), "{shard:?} is asked for again");
+        }
+        lab.deliver(N1, said);
+        answers.extend(lab.take_messages(N2).into_iter().filter(|(_, bytes)| is_of_a_pull(bytes)));
+        if ticks % 4 == 3 {
+            let answer = answers.pop_front().into_iter().collect();
+            lab.deliver(N2, answer);
+        }
+        lab.tick_all(100);
+    }
+    assert_eq!(asked.len(), 8 + 9, "one more for each answer but the last, though the eighth took 3 s");
+}
+
+#[test]
+fn an_answer_frees_the_shards_of_those_lost_before_it_and_they_rest() {
+    let (mut lab, names) = full_shards(2);
+    n2_may_pull_all_from_n1(&mut lab, &names);
+    let pulls = lab.take_messages(N1);
+    let lost = pulled_shards(&pulls)[0];
+    lab.deliver(N1, pulls);
+    let mut answers = lab.take_messages(N2);
+    lab.deliver(N2, answers.drain(..2).skip(1).collect());
+    let next = pulled_shards(&lab.take_messages(N1));
+    assert_eq!((next.len(), next.contains(&lost)), (2, false), "its own place, and that of the lost one");
+    for _ in 0..4 {
+        lab.tick_all(100);
+        lab.deliver(N2, answers.drain(..1).collect());
+        assert!(!pulled_shards(&lab.take_messages(N1)).contains(&lost), "it rests");
+    }
+}
+
+#[test]
+fn what_a_peer_says_of_a_shard_that_rests_there_does_not_end_the_rest() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+    lab.tick_all(500);
+    lab.write(N1, "k", put("b"));
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 0, "a gap, but the peer has just answered nothing for 500 ms");
+    lab.tick_all(500);
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+}
+
+#[test]
+fn a_shard_rests_after_an_answer_that_brought_nothing() {
+    let mut lab = in_step(2, config());
+    lab.write(N1, "k", put("a"));
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+    let nothing = Message::Missing { shard: SHARD, deltas: Vec::new(), more: false };
+    lab.deliver(N2, vec![(N1, nothing.to_bytes())]);
+    lab.write(N1, "k", put("b"));
+    lab.carry(N1, N2);
+    for _ in 0..4 {
+        lab.tick_all(100);
+        assert_eq!(pulls_for(&mut lab, N1), 0, "it rests, whatever the peer says");
+    }
+    lab.tick_all(100);
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+}
+
+#[test]
+fn what_a_peer_has_got_since_it_said_what_it_has_is_pulled_too() {
+    let mut lab = in_step(2, Config { pull_bytes_max: 1, ..config() });
+    lab.write(N1, "k", put("a"));
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    for text in ["b", "c"] {
+        lab.write(N1, "k", put(text));
+        lab.take_messages(N2);
+    }
+    lab.exchange_all();
+    assert_eq!(lab.read(N2, "k", None), "c", "the answers said that there is more");
+}
+
 // -- what the tests above share --------------------------------------------------------------------------------------
 
 /// Nodes whose time passes at ticks only.
@@ -401,6 +496,25 @@ fn n2_hears_of_what_n1_and_n3_have(lab: &mut Lab) {
     lab.reconnect(N3, N2);
     lab.carry(N1, N2);
     lab.carry(N3, N2);
+}
+
+/// n1 has written to all shards, and n2 has heard so, and nothing else.
+fn n2_may_pull_all_from_n1(lab: &mut Lab, names: &[String]) {
+    for name in names {
+        lab.write(N1, name, put("a"));
+    }
+    lose_all(lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+}
+
+/// The shards that pulls among these messages ask for, in order.
+fn pulled_shards(messages: &[(usize, Vec<u8>)]) -> Vec<ShardId> {
+    let shard = |bytes: &[u8]| match Message::from_bytes(bytes) {
+        Ok(Message::Pull { shard, .. }) => Some(shard),
+        _ => None,
+    };
+    messages.iter().filter_map(|(_, bytes)| shard(bytes)).collect()
 }
 
 /// Whether a message is a pull or the answer to one.
