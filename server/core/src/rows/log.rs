@@ -22,7 +22,7 @@ pub(crate) fn get_delta(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<Opt
     }
 }
 
-/// Whether a delta is in the log. It is not read.
+/// Whether a delta is in the log. It is not decoded.
 pub(crate) fn has_delta(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<bool, StorageError> {
     Ok(disk.get(Space::Log, &keys::log_row(shard, dot))?.is_some())
 }
@@ -31,7 +31,7 @@ pub(crate) fn put_delta(batch: &mut Batch, shard: ShardId, delta: &Delta) {
     put_row(batch, Space::Log, keys::log_row(shard, delta.dot), delta.to_bytes());
 }
 
-/// The first delta of the log that belongs to an origin of at least `from`. It is not read.
+/// The first delta of the log that belongs to an origin of at least `from`. It is not decoded.
 pub(crate) fn first_delta(
     disk: &dyn Read,
     shard: ShardId,
