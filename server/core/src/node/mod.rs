@@ -223,8 +223,9 @@ pub struct Node {
     clock: Clock,
     origins: Origins,
     shards: Vec<Shard>,
-    /// How many deltas were applied, in all shards and runs.
+    /// How many deltas were applied, in all shards and runs, and how many the disk says there were.
     applied: u64,
+    applied_noted: u64,
     pulls: Pulls,
     announcements: Announcements,
     turn: Turn,
@@ -267,9 +268,10 @@ impl Node {
         }
         let (vectors, applied) = load_vectors(disk, config.shards, &mut batch)?;
         batch.commit();
+        let applied_noted = rows::get_applied(disk)?;
         let told = match format {
             Some((format, _)) if format < FORMAT_COUNTED => noted(disk)?,
-            _ => rows::get_applied(disk)?,
+            _ => applied_noted,
         };
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
@@ -282,7 +284,19 @@ impl Node {
         let turn = Turn { batch, ..Turn::default() };
         let (clock, fresh) = (Clock::default(), BTreeMap::new());
         let (pulls, announcements) = (Pulls::default(), Announcements::default());
-        Ok(Node { config, origin, clock, origins, shards, applied, pulls, announcements, turn, fresh })
+        Ok(Node {
+            config,
+            origin,
+            clock,
+            origins,
+            shards,
+            applied,
+            applied_noted,
+            pulls,
+            announcements,
+            turn,
+            fresh,
+        })
     }
 
     /// Decides about one input: changes go into the turn's batch, what is to be said into its outputs.
@@ -315,9 +329,10 @@ impl Node {
                 self.turn.outputs.push(Output::Send { to, message });
             }
         }
-        if !self.turn.batch.is_empty() {
+        if self.applied != self.applied_noted {
             rows::put_applied(&mut self.turn.batch, self.applied);
             self.turn.batch.commit();
+            self.applied_noted = self.applied;
         }
         core::mem::take(&mut self.turn)
     }
