@@ -265,12 +265,8 @@ fn a_gap_is_pulled_at_once_after_all_was_there() {
 #[test]
 fn no_more_pulls_than_the_window_takes_are_open_and_everything_arrives() {
     let (mut lab, names) = full_shards(2);
-    for name in names.iter().chain(&names) {
-        lab.write(N1, name, put("a"));
-    }
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    let twice: Vec<String> = names.iter().chain(&names).cloned().collect();
+    n2_may_pull_all_from_n1(&mut lab, &twice);
     let mut open_most = 0;
     for _ in 0..10_000 {
         let messages = [N1, N2].map(|at| lab.take_messages(at));
@@ -312,12 +308,7 @@ fn a_peer_that_never_answers_stops_no_pulls_of_others() {
 #[test]
 fn an_answer_that_was_lost_holds_no_place() {
     let (mut lab, names) = full_shards(2);
-    for name in &names {
-        lab.write(N1, name, put("a"));
-    }
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    n2_may_pull_all_from_n1(&mut lab, &names);
     assert_eq!(pulls_for(&mut lab, N1), 8);
     lab.tick_all(600);
     assert_eq!(pulls_for(&mut lab, N1), 4, "others have their turn, fewer at a time");
@@ -332,12 +323,8 @@ fn an_answer_that_was_lost_holds_no_place() {
 #[test]
 fn a_mute_peer_is_given_more_time_and_fewer_places_and_both_are_taken_back_when_it_answers() {
     let (mut lab, names) = full_shards(2);
-    for name in names.iter().chain(&names) {
-        lab.write(N1, name, put("a"));
-    }
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    let twice: Vec<String> = names.iter().chain(&names).cloned().collect();
+    n2_may_pull_all_from_n1(&mut lab, &twice);
     for (wait_ms, places) in [(0, 8), (500, 4), (1_000, 2), (2_000, 1), (4_000, 1)] {
         if wait_ms > 0 {
             lab.tick_all(wait_ms - 100);
