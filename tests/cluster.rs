@@ -209,6 +209,13 @@ fn an_empty_node_waits_for_those_that_it_joins() {
     assert_eq!((answer.status, answer.field("code")), (503, "not_ready".to_string()), "{}", answer.text());
     let refused = second.request("PUT", "/v1/kv/b/k", &[], b"v").unwrap();
     assert_eq!((refused.status, refused.field("outcome")), (503, "not_applied".to_string()));
+    assert_eq!(
+        refused.header("x-content-type-options"),
+        Some("nosniff"),
+        "refusals of keys are harmless too"
+    );
+    let seen = second.get("/v1/cluster/convergence").unwrap();
+    assert_eq!(seen.field("converged"), "false", "it has met nobody: {}", seen.text());
     assert_eq!(second.get("/healthz").unwrap().status, 200);
     first.restart().unwrap();
     second.wait_ready().unwrap();

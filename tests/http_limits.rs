@@ -86,6 +86,8 @@ fn who_may_ask() {
                 (403, "origin_not_allowed"),
                 "{origin}"
             );
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{origin}");
+            assert!(answer.header("meridian-served-by").is_some(), "{origin}");
         }
         assert_eq!(node.get("/v1/kv/b/k").expect("it answers").status, 404);
         let listed = [("origin", "https://app.example"), ("access-control-request-method", "PUT")];
