@@ -4,6 +4,7 @@
 //! each: group commit, without anyone waiting for a timer.
 
 use crate::data_dir::DataDir;
+use crate::desk::{Desks, Waiting};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::published::Published;
@@ -16,7 +17,6 @@ use meridian_core::node::{Output, Reply};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
-use tokio::sync::oneshot;
 
 /// Most turns that wait for the committer. When as many wait, the driver does, and its next turn becomes larger.
 pub const TURNS_MAX: usize = 16;
@@ -27,7 +27,7 @@ pub struct Written {
     /// What readers may see once it is synced, with the database's version; `None` where nothing changed.
     pub state: Option<(Published, u64)>,
     /// What is answered once it is synced.
-    pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    pub replies: Vec<(Waiting, Reply)>,
     /// What is sent to peers once it is synced.
     pub sends: Vec<(NodeId, Message)>,
     /// What else the node says: of damaged rows, of a cloned run.
@@ -51,8 +51,16 @@ pub struct Committer {
     pub published: Arc<ArcSwap<Published>>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
-    /// Where messages to peers go.
+    /// Where the rest goes.
+    pub exits: Exits,
+}
+
+/// Where goes what is durable.
+pub struct Exits {
+    /// Messages to peers.
     pub outbox: Arc<Outbox>,
+    /// Replies to clients.
+    pub desks: Desks,
 }
 
 impl Committer {
@@ -70,18 +78,17 @@ impl Committer {
                 self.metrics.quarantined.set(state.standings.quarantined() as f64);
                 self.published.store(Arc::new(state));
             }
+            let mut replies = Vec::new();
             for turn in batch {
                 for complaint in turn.complaints {
                     self.complain(complaint)?;
                 }
                 if !turn.sends.is_empty() {
-                    self.outbox.send(turn.sends);
+                    self.exits.outbox.send(turn.sends);
                 }
-                for (answer, reply) in turn.replies {
-                    // Whoever asked may have gone; what was decided stands.
-                    let _gone = answer.send(reply);
-                }
+                replies.extend(turn.replies);
             }
+            self.exits.desks.release(replies);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //!   HTTP threads --ask--> [queue] --> driver: step, step, ... end_turn
 //!                                       | write the batch (not synced), take a snapshot
 //!   peers     --tell---> [queue] --------/ v
-//!   HTTP threads <-reply- committer: sync the log once for all turns written so far, publish, release the replies
+//!   HTTP threads <-desk-- committer: sync the log once for all turns written so far, publish, release the replies
 //!   peers        <-send--/
 //! ```
 //!
@@ -15,10 +15,10 @@
 //! - The queue is bounded: when it is full, a request is refused and nothing was applied.
 //! - When the disk fails, the driver ends without another word; the process stops, and a restart is the recovery.
 
-use crate::committer::{self, Committer, Written};
+use crate::committer::{self, Committer, Exits, Written};
 use crate::data_dir::DataDir;
+use crate::desk::{Desk, Waiting};
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
 use crate::published::{Published, Standings};
 use crate::remembered::Remembered;
 use crate::rocks::Rocks;
@@ -39,7 +39,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Places for requests that wait for the driver. When they are taken, further ones are refused.
 const REQUESTS_MAX: usize = 4096;
@@ -56,7 +56,7 @@ const TICK_MS: u64 = 100;
 /// A request on its way to the node, and where its reply goes.
 struct Ask {
     request: Request,
-    answer: oneshot::Sender<Reply>,
+    waiting: Waiting,
 }
 
 /// What the driver is told.
@@ -94,9 +94,15 @@ pub struct Door {
     work: mpsc::Sender<Work>,
     inputs: Arc<Semaphore>,
     published: Arc<ArcSwap<Published>>,
+    desk: usize,
 }
 
 impl Door {
+    /// The way for the requests of the runtime that serves a desk: their replies come there. Otherwise they come to the first.
+    pub fn at(&self, desk: &Desk) -> Door {
+        Door { desk: desk.number(), ..self.clone() }
+    }
+
     /// Reads a key from the newest durable state; `None` where a row is damaged: the node must be asked, which takes the
     /// replica out of service.
     ///
@@ -115,8 +121,8 @@ impl Door {
     /// # Errors
     /// [`AskError`].
     pub async fn ask(&self, request: Request) -> Result<Reply, AskError> {
-        let (answer, reply) = oneshot::channel();
-        match self.work.try_send(Work::Ask(Box::new(Ask { request, answer }))) {
+        let (waiting, reply) = Waiting::at(self.desk);
+        match self.work.try_send(Work::Ask(Box::new(Ask { request, waiting }))) {
             Ok(()) => reply.await.map_err(|_| AskError::Unknown),
             Err(TrySendError::Full(_)) => Err(AskError::Full),
             Err(TrySendError::Closed(_)) => Err(AskError::Stopped),
@@ -181,7 +187,7 @@ pub fn start(
     rocks: &Rocks,
     data_dir: Arc<DataDir>,
     metrics: Arc<Metrics>,
-    outbox: Arc<Outbox>,
+    exits: Exits,
     on_end: impl Fn() + Clone + Send + 'static,
 ) -> anyhow::Result<(Door, Threads)> {
     let mut node = Node::open(config.clone(), rocks, origin)?;
@@ -199,7 +205,7 @@ pub fn start(
         data_dir,
         published: published.clone(),
         metrics: metrics.clone(),
-        outbox,
+        exits,
     };
     let driver = Driver {
         node,
@@ -221,7 +227,7 @@ pub fn start(
         committer.run(&turns)
     })?;
     let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
-    Ok((Door { work, inputs, published }, Threads { driver, committer }))
+    Ok((Door { work, inputs, published, desk: 0 }, Threads { driver, committer }))
 }
 
 /// Calls a function when it is dropped, also in a panic.
@@ -258,10 +264,10 @@ struct Driver {
 
 impl Driver {
     fn run(mut self, mut queue: mpsc::Receiver<Work>) -> Result<(), StorageError> {
-        let mut answers = Vec::new();
+        let mut waiting = Vec::new();
         while let Some(first) = queue.blocking_recv() {
-            let stops = self.steps(first, &mut queue, &mut answers)?;
-            let written = self.write(&mut answers)?;
+            let stops = self.steps(first, &mut queue, &mut waiting)?;
+            let written = self.write(&mut waiting)?;
             if (!written.is_empty() && self.written.send(written).is_err()) || stops {
                 break;
             }
@@ -274,7 +280,7 @@ impl Driver {
         &mut self,
         first: Work,
         queue: &mut mpsc::Receiver<Work>,
-        answers: &mut Vec<oneshot::Sender<Reply>>,
+        waiting: &mut Vec<Waiting>,
     ) -> Result<bool, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
@@ -289,8 +295,8 @@ impl Driver {
                 Work::Wake => {}
                 Work::Ask(ask) => {
                     bytes += value_bytes(&ask.request);
-                    let id = RequestId(answers.len() as u64);
-                    answers.push(ask.answer);
+                    let id = RequestId(waiting.len() as u64);
+                    waiting.push(ask.waiting);
                     self.node.step(now, &disk, Input::Request { id, request: ask.request })?;
                 }
                 Work::Input(input, held) => {
@@ -311,20 +317,20 @@ impl Driver {
     }
 
     /// Writes the turn, unsynced, and pairs its replies with those who wait for them.
-    fn write(&mut self, answers: &mut Vec<oneshot::Sender<Reply>>) -> Result<Written, StorageError> {
+    fn write(&mut self, waiting: &mut Vec<Waiting>) -> Result<Written, StorageError> {
         let turn = self.node.end_turn();
-        if !answers.is_empty() {
+        if !waiting.is_empty() {
             self.metrics.turns.increment(1);
-            self.metrics.turn_requests.record(answers.len() as f64);
+            self.metrics.turn_requests.record(waiting.len() as f64);
         }
-        let mut waiting: Vec<Option<oneshot::Sender<Reply>>> = answers.drain(..).map(Some).collect();
+        let mut waiting: Vec<Option<Waiting>> = waiting.drain(..).map(Some).collect();
         let mut written = Written::default();
         for output in turn.outputs {
             match output {
                 Output::Reply { id, reply } => {
-                    let answer = waiting.get_mut(id.0 as usize).and_then(Option::take);
-                    let answer = answer.expect("a request is answered once, in its turn");
-                    written.replies.push((answer, reply));
+                    let waits = waiting.get_mut(id.0 as usize).and_then(Option::take);
+                    let waits = waits.expect("a request is answered once, in its turn");
+                    written.replies.push((waits, reply));
                 }
                 Output::Send { to, message } => written.sends.push((to, message)),
                 complaint => written.complaints.push(complaint),
@@ -384,14 +390,14 @@ mod tests {
         let published = Arc::new(ArcSwap::from_pointee(Published { snapshot: rocks.snapshot(), standings }));
         // The driver does not take anything.
         let (work, mut queue) = mpsc::channel(REQUESTS_MAX + INPUTS_MAX);
-        let door = Door { work, inputs: Arc::new(Semaphore::new(INPUTS_MAX)), published };
+        let door = Door { work, inputs: Arc::new(Semaphore::new(INPUTS_MAX)), published, desk: 0 };
         for _ in 0..INPUTS_MAX {
             timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room");
         }
         assert!(timeout(A_WHILE, door.tell(Input::Tick, None)).await.is_err(), "the next one waits");
         for _ in 0..REQUESTS_MAX {
-            let (answer, _) = oneshot::channel();
-            let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), answer })));
+            let (waiting, _) = Waiting::at(0);
+            let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), waiting })));
             assert!(taken.is_ok(), "there is room for requests");
         }
         assert_eq!(door.ask(read()).await, Err(AskError::Full));

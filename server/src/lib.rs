@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod metrics;
 pub mod outbox;
 pub mod published;
+pub mod desk;
 pub mod committer;
 pub mod remembered;
 pub mod driver;

@@ -1,7 +1,9 @@
 //! A node's life: open, serve, look after the house, drain, close.
 
+use crate::committer::Exits;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::desk::Desks;
 use crate::driver::{self, Door, Threads};
 use crate::http::{App, Limits, Listener, State, runtimes};
 use crate::identity::{Bundle, IdentityError, development};
@@ -58,8 +60,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let outbox = Arc::new(Outbox::new(metrics.peer_messages_dropped.clone()));
     let core = node::Config { shards: config.shards, ..node::Config::default() };
     let run = driver::draw_origin()?;
+    let (desks, served) = Desks::new(runtimes());
+    let exits = Exits { outbox: outbox.clone(), desks };
     let (door, threads) =
-        driver::start(&core, run, &rocks, data_dir.clone(), metrics.clone(), outbox.clone(), on_end.clone())?;
+        driver::start(&core, run, &rocks, data_dir.clone(), metrics.clone(), exits, on_end.clone())?;
     warn_of_origins(&door);
     let tokens = Tokens::new(&bundle.cluster.secret);
     let setting = setting(&config, bundle, run, peer_address);
@@ -69,7 +73,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     house.keep();
     let outcome = runtime.block_on(async {
         let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        let http = Listener::start(listener, &house.app, runtimes())?;
+        let http = Listener::start(listener, &house.app, served)?;
         announce(&config, address, peer_address);
         if house.app.state.is_filling() {
             tokio::spawn(fill(house.app.clone()));

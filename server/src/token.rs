@@ -20,6 +20,7 @@ const CONTEXT: u8 = 1;
 const MAC_BYTES: usize = 16;
 
 /// The cluster's secret, for tokens.
+#[derive(Clone)]
 pub struct Tokens(hmac::Key);
 
 /// The token is damaged, forged, or of another cluster, key or kind.

@@ -21,6 +21,7 @@ mod wire;
 pub use serve::{Listener, runtimes};
 pub use state::{Limits, State};
 
+use crate::desk::Desk;
 use crate::driver::Door;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -44,6 +45,7 @@ const SERVED_BY: HeaderName = HeaderName::from_static(header::SERVED_BY);
 const ACCESS_CONTROL_REQUEST_METHOD: HeaderName = HeaderName::from_static("access-control-request-method");
 
 /// What every request needs.
+#[derive(Clone)]
 pub struct App {
     /// The way to the node.
     pub door: Door,
@@ -75,6 +77,11 @@ impl App {
     ) -> Self {
         let budget = Budget::new(limits.bytes_in_flight_max);
         App { door, peers, tokens, limits, metrics, state, served_by, budget }
+    }
+
+    /// The same, for the runtime that serves a desk.
+    fn at(&self, desk: &Desk) -> Self {
+        App { door: self.door.at(desk), ..self.clone() }
     }
 
     /// How many bytes of bodies are held.

@@ -4,6 +4,7 @@ use super::App;
 use super::connection;
 use super::state::Open;
 use super::wire::raw_problem;
+use crate::desk::Desk;
 use anyhow::Context as _;
 use meridian_api::error::Code;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -39,18 +40,22 @@ impl Listener {
         Ok((listener, address))
     }
 
-    /// Serves what comes to a bound address, on `runtimes` threads.
+    /// Serves what comes to a bound address, on a thread for each desk.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(listener: StdListener, app: &Arc<App>, runtimes: usize) -> anyhow::Result<Listener> {
+    pub fn start(listener: StdListener, app: &Arc<App>, desks: Vec<Desk>) -> anyhow::Result<Listener> {
         let (stop, stopped) = watch::channel(false);
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
-        for index in 0..runtimes {
+        for desk in desks {
             let (sender, streams) = mpsc::unbounded_channel();
             senders.push(sender);
-            let (app, stopped) = (app.clone(), stopped.clone());
-            threads.push(spawn(&format!("http-{index}"), serve(app, streams, stopped))?);
+            let (app, stopped) = (Arc::new(app.at(&desk)), stopped.clone());
+            let name = format!("http-{}", desk.number());
+            threads.push(spawn(&name, async {
+                tokio::spawn(desk.serve());
+                serve(app, streams, stopped).await
+            })?);
         }
         threads.push(spawn("http-accept", accept(listener, app.clone(), senders, stopped))?);
         Ok(Listener { threads, stop })
