@@ -46,8 +46,9 @@ const REQUESTS_MAX: usize = 4096;
 /// Most of peers' messages that wait for the driver, in places of their own: a flood of them refuses no request. When as
 /// many wait, peers are not read further.
 const INPUTS_MAX: usize = 1024;
-/// Most inputs of one turn. Those beyond wait for the next.
-const TURN_INPUTS_MAX: usize = 512;
+/// Most inputs of one turn. Those beyond wait for the next, which is decided while this one is synced: with larger turns
+/// all connections move in one convoy, and cores idle.
+const TURN_INPUTS_MAX: usize = 32;
 /// A turn takes no further input when its requests' values, its messages and the answers to pulls have this many bytes.
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// How often, at most, the node hears that time has passed, in milliseconds.
