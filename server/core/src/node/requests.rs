@@ -10,7 +10,6 @@ use crate::rows::Place;
 use crate::storage::{Overlay, Read, StorageError};
 use crate::types::{Failure, Refusal, View};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// A client's request for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +86,7 @@ impl Node {
         place: Place<'_>,
         request: &WriteRequest,
     ) -> Result<Reply, Failure> {
-        let Minted { delta, written, counts } = {
+        let Minted { delta, written, slots } = {
             let replica = &self.shards[usize::from(place.shard.0)].replica;
             let rows = Overlay { disk, batch: &self.turn.batch };
             let view = View { disk: &rows, origins: &self.origins, vector: replica.vector(), place };
@@ -103,14 +102,7 @@ impl Node {
             self.apply(now, disk, &delta, place.shard)?;
             self.fresh.entry(place.shard).or_default().push(Arc::new(delta));
         }
-        let context = match self.with_view(disk, place, |view| read::context(view, counts)) {
-            Ok(context) => context,
-            Err(error) => {
-                // It is written, whatever else cannot be read now: the context says the less.
-                self.quarantine(place.shard, error)?;
-                Context { vector: self.shard(place.shard).replica.vector().clone(), slots: Vec::new() }
-            }
-        };
+        let context = Context { vector: self.shard(place.shard).replica.vector().clone(), slots };
         Ok(Reply::Written { written, context })
     }
 }

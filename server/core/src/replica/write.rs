@@ -1,7 +1,7 @@
 //! Writing a key: from a client's operation, and what its replica has there, to a delta. Nothing is changed here.
 
 use super::Replica;
-use crate::cell::{Cell, Head, Register, Type, VALUE_BYTES_MAX};
+use crate::cell::{Cell, Head, Register, SlotSeen, Type, VALUE_BYTES_MAX};
 use crate::context::Context;
 use crate::delta::{Change, Delta, Effect};
 use crate::hlc::{Clock, Hlc};
@@ -97,8 +97,8 @@ pub struct Minted {
     pub delta: Option<Delta>,
     /// What is answered.
     pub written: Written,
-    /// Whether the key is or was a counter: its slots are then part of what the client has seen.
-    pub counts: bool,
+    /// Where the key is a counter, what a client that is told of the write has seen of its slots.
+    pub slots: Vec<SlotSeen>,
 }
 
 /// Decides what a write does.
@@ -124,10 +124,14 @@ pub fn mint(
     let key = Existing { view, types: view.types(&head)?, head, named: *named, context: context.as_ref() };
     let dot = replica.next_dot(author.origin);
     let hlc = author.clock.stamp(author.wall_ms);
-    let (effects, written) = key.effects(write, dot, hlc, author.planted)?;
-    let counts = write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter);
+    let mut slots = match write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter) {
+        true => Slots::read(view)?,
+        false => Slots::default(),
+    };
+    let (effects, written) = key.effects(write, &mut slots, dot, hlc, author.planted)?;
+    let slots = slots.seen();
     if effects.is_empty() {
-        return Ok(Minted { delta: None, written, counts });
+        return Ok(Minted { delta: None, written, slots });
     }
     if !replica.has_room_for(author.origin) {
         return Err(Refusal::OriginsFull.into());
@@ -136,7 +140,7 @@ pub fn mint(
     let deps = replica.vector().without(author.origin);
     let delta = Delta { dot, generation: 0, deps, hlc, changes: alloc::vec![change] };
     assert!(delta.is_sound(), "no peer would accept {delta:?}");
-    Ok(Minted { delta: Some(delta), written, counts })
+    Ok(Minted { delta: Some(delta), written, slots })
 }
 
 /// What is there of the key that is written to.
@@ -149,10 +153,11 @@ struct Existing<'a> {
 }
 
 impl Existing<'_> {
-    /// What a write does, as the delta `dot` at `hlc`.
+    /// What a write does, as the delta `dot` at `hlc`. The counter's slots are left as they are afterwards.
     fn effects(
         &self,
         write: &Write,
+        slots: &mut Slots,
         dot: Dot,
         hlc: Hlc,
         planted: Planted,
@@ -172,9 +177,8 @@ impl Existing<'_> {
                 let register = Register { hlc, content_type: content_type.clone(), value: value.clone() };
                 (alloc::vec![register::put(&self.head, self.context, register)?], Written::Done)
             }
-            Write::Delete => (self.delete(planted)?, Written::Done),
+            Write::Delete => (self.delete(slots, planted)?, Written::Done),
             Write::Counter(ops) => {
-                let slots = Slots::read(self.view)?;
                 let (effects, value) = counter::update(&self.head, slots, self.context, ops, dot)?;
                 (effects, Written::Counter(value))
             }
@@ -187,7 +191,7 @@ impl Existing<'_> {
 
     /// Takes away all that this replica sees of the key, or what the context has seen of that; of one type, where one
     /// is named.
-    fn delete(&self, planted: Planted) -> Result<Vec<Effect>, Failure> {
+    fn delete(&self, slots: &mut Slots, planted: Planted) -> Result<Vec<Effect>, Failure> {
         if self.named.is_some() {
             choose(&self.types, self.named)?;
         }
@@ -202,8 +206,11 @@ impl Existing<'_> {
             effects.extend(set::clear(self.view, self.context, planted)?);
         }
         if takes(Type::Counter) && parts.slots {
-            let seen = Slots::read(self.view)?.seen_by(self.context);
-            effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
+            // Where the head names another type, they were not read yet.
+            if !self.types.contains(&Type::Counter) {
+                *slots = Slots::read(self.view)?;
+            }
+            effects.extend(slots.reset(self.context));
         }
         Ok(effects)
     }

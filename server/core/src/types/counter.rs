@@ -23,7 +23,8 @@ pub enum CounterOp {
     Reset,
 }
 
-/// A counter's slots, as they were read.
+/// A counter's slots, as they were read, or as a write leaves them.
+#[derive(Default)]
 pub(crate) struct Slots(Vec<(SlotId, Slot)>);
 
 impl Slots {
@@ -55,26 +56,38 @@ impl Slots {
         self.0.iter().filter_map(seen_of).collect()
     }
 
-    fn take(&mut self, seen: &[SlotSeen]) {
-        for taken in seen {
-            if let Ok(place) = self.0.binary_search_by_key(&taken.id, |(id, _)| *id) {
-                self.0[place].1 = reset(self.0[place].1, taken.last);
-            }
+    /// Takes away all that is there, or what a context has seen of it; `None` where that is nothing.
+    pub(crate) fn reset(&mut self, context: Option<&Context>) -> Option<Effect> {
+        let seen = self.seen_by(context);
+        for taken in &seen {
+            let place =
+                self.0.binary_search_by_key(&taken.id, |(id, _)| *id).expect("what was seen is there");
+            self.0[place].1 = reset(self.0[place].1, taken.last);
         }
+        (!seen.is_empty()).then_some(Effect::Reset { seen })
     }
 
     /// The increment that the delta `dot` makes: its origin goes on with its youngest slot.
-    fn increment(&self, dot: Dot, amount: i128) -> Result<Effect, Refusal> {
-        let own = self.0.iter().rev().find(|(id, _)| id.origin == dot.origin);
-        let Some((id, slot)) = own else {
-            return Ok(Effect::Increment { birth: dot.seq, previous: 0, total: amount, amount });
-        };
-        match slot.last.total.saturating_add(amount) {
-            total if total.abs() <= TOTAL_MAX => {
-                Ok(Effect::Increment { birth: id.birth, previous: slot.last.seq, total, amount })
-            }
-            _ => Err(Refusal::CounterOverflow),
+    fn increment(&mut self, dot: Dot, amount: i128) -> Result<Effect, Refusal> {
+        let own = self.0.iter().rposition(|(id, _)| id.origin == dot.origin);
+        let (id, slot) = own.map_or((SlotId { origin: dot.origin, birth: dot.seq }, None), |place| {
+            let (id, slot) = self.0[place];
+            (id, Some(slot))
+        });
+        let before = slot.map_or(Mark::default(), |slot| slot.last);
+        let total = before.total.saturating_add(amount);
+        if total.abs() > TOTAL_MAX {
+            return Err(Refusal::CounterOverflow);
         }
+        let after = increment(slot, before.seq, amount, Mark { seq: dot.seq, total });
+        match own {
+            Some(place) => self.0[place].1 = after,
+            None => {
+                let place = self.0.partition_point(|(other, _)| *other < id);
+                self.0.insert(place, (id, after));
+            }
+        }
+        Ok(Effect::Increment { birth: id.birth, previous: before.seq, total, amount })
     }
 }
 
@@ -93,10 +106,11 @@ pub(crate) fn reset(slot: Slot, seen: Mark) -> Slot {
     }
 }
 
-/// What several operations on a counter do together, as the delta `dot`, and what it reads afterwards.
+/// What several operations on a counter do together, as the delta `dot`, and what it reads afterwards. The slots are left as
+/// they are then.
 pub(crate) fn update(
     head: &Cell<Head>,
-    mut slots: Slots,
+    slots: &mut Slots,
     context: Option<&Context>,
     ops: &[CounterOp],
     dot: Dot,
@@ -107,9 +121,7 @@ pub(crate) fn update(
     let before = slots.value();
     let mut effects = Vec::new();
     if ops.iter().any(is_reset) {
-        let seen = slots.seen_by(context);
-        slots.take(&seen);
-        effects.extend((!seen.is_empty()).then_some(Effect::Reset { seen }));
+        effects.extend(slots.reset(context));
     }
     let after = slots.value().saturating_add(amount);
     let leaves_i64 = i64::try_from(after).is_err() && after.unsigned_abs() > before.unsigned_abs();
