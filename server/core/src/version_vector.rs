@@ -8,6 +8,7 @@
 
 use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
 use crate::id::{Dot, OriginId, Seq};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use crdts::{CmRDT, VClock};
@@ -20,7 +21,8 @@ pub const ORIGINS_MAX: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct VersionVector {
     sealed: u64,
-    live: VClock<OriginId>,
+    /// Shared by copies until one of them changes: contexts and readers have one each.
+    live: Arc<VClock<OriginId>>,
 }
 
 /// The delta that was to be counted is not the next of its origin.
@@ -60,25 +62,25 @@ impl VersionVector {
         }
         let named = crdts::Dot::from(dot);
         debug_assert!(self.live.validate_op(&named).is_ok(), "the crate agrees that {dot:?} leaves no gap");
-        self.live.apply(named);
+        Arc::make_mut(&mut self.live).apply(named);
         Ok(())
     }
 
     /// Covers `origin` up to `seq`, gap or no gap. For reading a vector back, and for the planted bug that does so.
     pub(crate) fn raise(&mut self, dot: Dot) {
-        self.live.apply(dot.into());
+        Arc::make_mut(&mut self.live).apply(dot.into());
     }
 
     /// Covers only what both cover.
     pub fn meet(&mut self, other: &VersionVector) {
         self.sealed = self.sealed.min(other.sealed);
-        self.live.glb(&other.live);
+        Arc::make_mut(&mut self.live).glb(&other.live);
     }
 
     /// This vector without one origin.
     pub fn without(&self, origin: OriginId) -> VersionVector {
         let mut rest = self.clone();
-        rest.live.dots.remove(&origin);
+        Arc::make_mut(&mut rest.live).dots.remove(&origin);
         rest
     }
 
