@@ -18,6 +18,8 @@ use ring::hmac;
 const VERSION: u8 = 1;
 const CONTEXT: u8 = 1;
 const MAC_BYTES: usize = 16;
+/// What a token of a few origins has at most.
+const TOKEN_BYTES_USUAL: usize = 96;
 
 /// The cluster's secret, for tokens.
 #[derive(Clone)]
@@ -36,7 +38,8 @@ impl Tokens {
 
     /// The token of what was seen of a key.
     pub fn context(&self, bucket: &Bucket, key: &Key, context: &Context) -> String {
-        let mut bytes = vec![VERSION, CONTEXT];
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES_USUAL);
+        bytes.extend([VERSION, CONTEXT]);
         context.encode(&mut bytes);
         let mac = self.mac(&bytes, bucket, key);
         bytes.extend_from_slice(&mac.as_ref()[..MAC_BYTES]);

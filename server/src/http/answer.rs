@@ -11,6 +11,9 @@ use meridian_api::error::{Code, Outcome, PROBLEM_TYPE, Problem};
 use meridian_core::name::NameError;
 use meridian_core::types::Refusal;
 
+/// How many headers the answer about a key has.
+const HEADERS_USUAL: usize = 8;
+
 /// A response with its body at hand.
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -100,8 +103,8 @@ impl From<Refused> for Answer {
 
 /// An answer with a body.
 pub(super) fn with_body(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
+    let mut answer = empty(status);
+    *answer.body_mut() = Full::new(body.into());
     let content_type = HeaderValue::from_str(content_type).expect("content types are printable ASCII");
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
@@ -109,8 +112,14 @@ pub(super) fn with_body(status: StatusCode, content_type: &str, body: impl Into<
 
 /// 204.
 pub(super) fn no_content() -> Answer {
+    empty(StatusCode::NO_CONTENT)
+}
+
+fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    *answer.status_mut() = status;
+    // Room for all that an answer has, at once.
+    answer.headers_mut().reserve(HEADERS_USUAL);
     answer
 }
 

@@ -4,6 +4,7 @@ use super::answer::{Answer, Refused, no_content, with_body};
 use super::body::{self, Share};
 use super::{App, operations, request};
 use crate::driver::AskError;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -145,7 +146,7 @@ fn json() -> ContentType {
 /// What every answer says that was read or written: what is now seen of the key, and the level that was achieved.
 fn with_context(app: &App, asked: &Asked, context: &Context, mut answer: Answer) -> Answer {
     let token = app.tokens.context(&asked.bucket, &asked.key, context);
-    let token = HeaderValue::from_str(&token).expect("base64url is ASCII");
+    let token = HeaderValue::from_maybe_shared(Bytes::from(token)).expect("base64url is ASCII");
     answer.headers_mut().insert(CONTEXT, token);
     answer.headers_mut().insert(CONSISTENCY, HeaderValue::from_static("local"));
     answer
@@ -255,7 +256,7 @@ async fn take_body(
     body: Incoming,
     bytes_max: usize,
     too_large: Code,
-) -> Result<(bytes::Bytes, Share), Refused> {
+) -> Result<(Bytes, Share), Refused> {
     body::read(body, bytes_max, too_large, app.limits.body_time_max, &app.budget).await
 }
 

@@ -4,13 +4,14 @@
 use super::answer::Refused;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderMap, IF_MATCH, IF_NONE_MATCH, ORIGIN};
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Method, Uri, Version};
 use meridian_api::error::Code;
 use meridian_core::cell::Type;
 use meridian_core::name::{Bucket, Key};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// What a path names.
@@ -219,11 +220,12 @@ pub(super) fn guard(parts: &Parts, loopback: bool, cors_origins: &[String]) -> R
         if hosts.next().is_some() {
             return Err(Refused::new(Code::BadRequest, "a request has one Host header"));
         }
-        let host = header.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+        let host = header.map(|host| String::from_utf8_lossy(host.as_bytes()));
         if host.is_none() && parts.version == Version::HTTP_11 {
             return Err(Refused::new(Code::BadRequest, "a request has a Host header"));
         }
-        let mut named = host.into_iter().chain(parts.uri.authority().map(|named| named.as_str().to_string()));
+        let authority = parts.uri.authority().map(|named| Cow::Borrowed(named.as_str()));
+        let mut named = host.into_iter().chain(authority);
         if let Some(host) = named.find(|host| !is_loopback(host)) {
             let detail =
                 format!("this node listens on loopback, and {host:?} is not: use 127.0.0.1 or localhost");
@@ -280,24 +282,24 @@ pub(super) fn check_own_headers(resource: &Resource<'_>, headers: &HeaderMap) ->
 /// 400 and 415.
 pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    for name in [IF_MATCH, IF_NONE_MATCH] {
-        if headers.contains_key(&name) && !reads {
-            let detail = format!("{name} would need a bucket with strong consistency; this version has none");
-            return Err(Refused::new(Code::ConditionNeedsStrong, detail));
+    for (name, value) in headers {
+        match name.as_str() {
+            "if-match" | "if-none-match" if !reads => {
+                let detail =
+                    format!("{name} would need a bucket with strong consistency; this version has none");
+                return Err(Refused::new(Code::ConditionNeedsStrong, detail));
+            }
+            "if-match" | "if-none-match" | "idempotency-key" | "authorization" => {
+                return Err(absent(&format!("the header {name}")));
+            }
+            "content-encoding" if value != "identity" => {
+                let detail = "send the body as it is to be stored, without Content-Encoding";
+                return Err(Refused::new(Code::EncodingUnsupported, detail));
+            }
+            _ => {}
         }
     }
-    for name in ["idempotency-key", AUTHORIZATION.as_str(), IF_NONE_MATCH.as_str(), IF_MATCH.as_str()] {
-        if headers.contains_key(name) {
-            return Err(absent(&format!("the header {name}")));
-        }
-    }
-    match headers.get(CONTENT_ENCODING) {
-        Some(coding) if coding != "identity" => Err(Refused::new(
-            Code::EncodingUnsupported,
-            "send the body as it is to be stored, without Content-Encoding",
-        )),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
