@@ -123,8 +123,10 @@ fn a_counter_counts_exactly() {
     assert_eq!(bench.post(key, r#"{"op":"increment","by":-10}"#).text(), "-4");
     let both = r#"{"ops":[{"op":"reset"},{"op":"increment","by":3},{"op":"increment","by":4}]}"#;
     assert_eq!(bench.post(key, both).text(), "7");
-    assert_eq!(bench.with("POST", key, &[("prefer", "return=minimal")], r#"{"op":"increment"}"#).status, 204);
-    bench.reads(key, "8");
+    for prefers in ["return=minimal", r#"respond-async, return = "minimal""#] {
+        assert_eq!(bench.with("POST", key, &[("prefer", prefers)], r#"{"op":"increment"}"#).status, 204);
+    }
+    bench.reads(key, "9");
     for by in ["1.5", "9223372036854775808", "9223372036854775807"] {
         let body = format!(r#"{{"op":"increment","by":{by}}}"#);
         assert_eq!(bench.refused("POST", key, &[], &body), code(422, "not_an_integer"), "{by}");

@@ -239,10 +239,13 @@ fn preference(headers: &HeaderMap) -> Option<Preference> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut wishes =
         values.flat_map(|value| value.split(',')).map(|wish| wish.split(';').next().unwrap_or_default());
-    wishes.find_map(|wish| match wish.trim() {
-        "return=representation" => Some(Preference::Representation),
-        "return=minimal" => Some(Preference::Minimal),
-        _ => None,
+    wishes.find_map(|wish| {
+        let (name, value) = wish.split_once('=')?;
+        match (name.trim(), value.trim().trim_matches('"')) {
+            ("return", "representation") => Some(Preference::Representation),
+            ("return", "minimal") => Some(Preference::Minimal),
+            _ => None,
+        }
     })
 }
 
