@@ -13,8 +13,8 @@ use meridian_core::storage::{Batch, Read, Space, Storage, StorageError, Visit};
 use rocksdb::properties;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
-    DBWithThreadMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions, SingleThreaded,
-    SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
+    DBWithThreadMode, DataBlockIndexType, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
+    SingleThreaded, SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
 };
 use std::fs;
 use std::path::Path;
@@ -437,6 +437,7 @@ fn family_options(space: Space, sizes: Sizes, cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     if matches!(space, Space::Head | Space::Cell) {
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_whole_key_filtering(true);
     }
