@@ -49,7 +49,7 @@ ratios within a round count.
 
 Examples:
   meridian-bench ceilings --bin target/release/meridian
-  meridian-bench ceilings --bin target/release/meridian --rounds 3 --duration 2s --json figures.json")]
+  meridian-bench ceilings --bin target/release/meridian --rounds 5 --duration 2s --json figures.json")]
     Ceilings(Box<CeilingOptions>),
 }
 
@@ -65,11 +65,11 @@ pub(crate) struct CeilingOptions {
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Rounds.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Rounds: many short ones tell more than a few long ones, for a shared machine changes its speed within seconds.
+    #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
     /// How long each is measured in a round, as 10s, 500ms or 2m.
-    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     #[serde(serialize_with = "seconds", rename = "duration_seconds")]
     pub(crate) duration: Duration,
     /// Connections, each with one request in flight at a time.

@@ -28,6 +28,9 @@ pub(super) struct Summary {
     fdatasync_ms: f64,
     get_of_echo: f64,
     put_of_echo: f64,
+    /// Between these are the ratios of the middle half of the rounds.
+    get_of_echo_quartiles: [f64; 2],
+    put_of_echo_quartiles: [f64; 2],
     put_of_disk: f64,
     increment_of_put: f64,
     add_of_put: f64,
@@ -41,7 +44,11 @@ pub(super) struct Summary {
 impl Summary {
     /// Of at least one round, with so many connections.
     pub(super) fn of(rounds: &[Round], connections: usize) -> Summary {
-        let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
+        let quantile =
+            |share: f64, figure: &dyn Fn(&Round) -> f64| quantile(rounds.iter().map(figure).collect(), share);
+        let of = |figure: &dyn Fn(&Round) -> f64| quantile(0.5, figure);
+        let get_of_echo = |round: &Round| round.node_get.per_second / round.echo_get.per_second;
+        let put_of_echo = |round: &Round| round.node_put.per_second / round.echo_put.per_second;
         let bar = |round: &Round| put_bar(round.echo_put.per_second, round.disk.fdatasync_ms, connections);
         Summary {
             echo_get_per_second: of(&|round| round.echo_get.per_second),
@@ -54,8 +61,10 @@ impl Summary {
             node_put_p99_ms: of(&|round| round.node_put.p99_ms),
             disk_writes_per_second: of(&|round| round.disk.writes_per_second),
             fdatasync_ms: of(&|round| round.disk.fdatasync_ms),
-            get_of_echo: of(&|round| round.node_get.per_second / round.echo_get.per_second),
-            put_of_echo: of(&|round| round.node_put.per_second / round.echo_put.per_second),
+            get_of_echo: of(&get_of_echo),
+            put_of_echo: of(&put_of_echo),
+            get_of_echo_quartiles: [0.25, 0.75].map(|share| quantile(share, &get_of_echo)),
+            put_of_echo_quartiles: [0.25, 0.75].map(|share| quantile(share, &put_of_echo)),
             put_of_disk: of(&|round| round.node_put.per_second / round.disk.writes_per_second),
             increment_of_put: of(&|round| round.node_increment.per_second / round.node_put.per_second),
             add_of_put: of(&|round| round.node_add.per_second / round.node_put.per_second),
@@ -72,8 +81,9 @@ impl Summary {
                 "GET, node",
                 self.node_get_per_second,
                 format!(
-                    "{:.2} of the echo ({GET_BAR} is the bar, {GET_GOAL} the goal), p99 {:.2} ms",
-                    self.get_of_echo, self.node_get_p99_ms
+                    "{} ({GET_BAR} is the bar, {GET_GOAL} the goal), p99 {:.2} ms",
+                    of_echo(self.get_of_echo, self.get_of_echo_quartiles),
+                    self.node_get_p99_ms
                 ),
             ),
             ("PUT, bare echo", self.echo_put_per_second, String::new()),
@@ -86,8 +96,10 @@ impl Summary {
                 "PUT, node, durable",
                 self.node_put_per_second,
                 format!(
-                    "{:.2} of the echo ({PUT_GOAL} is the goal), {:.2} of the disk, p99 {:.2} ms",
-                    self.put_of_echo, self.put_of_disk, self.node_put_p99_ms
+                    "{} ({PUT_GOAL} is the goal), {:.2} of the disk, p99 {:.2} ms",
+                    of_echo(self.put_of_echo, self.put_of_echo_quartiles),
+                    self.put_of_disk,
+                    self.node_put_p99_ms
                 ),
             ),
             ("increment, node", self.node_increment_per_second, of_put(self.increment_of_put)),
@@ -107,6 +119,10 @@ impl Summary {
     }
 }
 
+fn of_echo(ratio: f64, [low, high]: [f64; 2]) -> String {
+    format!("{ratio:.2} of the echo, half of the rounds {low:.2} to {high:.2}")
+}
+
 fn of_put(ratio: f64) -> String {
     format!("{ratio:.2} of PUT ({WRITE_GOAL} is the goal)")
 }
@@ -117,13 +133,12 @@ fn put_bar(echo_per_second: f64, fdatasync_ms: f64, connections: usize) -> f64 {
     (PUT_BAR * echo_per_second).min(syncs_alone)
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+/// The number which that share of all, at least one, does not exceed; between two of them, in proportion.
+fn quantile(mut numbers: Vec<f64>, share: f64) -> f64 {
     numbers.sort_unstable_by(f64::total_cmp);
-    let middle = numbers.len() / 2;
-    match numbers.len() % 2 {
-        0 => f64::midpoint(numbers[middle - 1], numbers[middle]),
-        _ => numbers[middle],
-    }
+    let place = share * (numbers.len() - 1) as f64;
+    let (below, above) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+    below + (above - below) * place.fract()
 }
 
 #[cfg(test)]
@@ -153,9 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn the_median_has_as_many_below_as_above() {
-        assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
+    fn a_quantile_has_its_share_below() {
+        assert_eq!(quantile(vec![9.0, 1.0, 5.0], 0.5), 5.0);
+        assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0], 0.5), 3.0);
+        assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0, 5.0], 0.25), 2.0);
+        assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0, 5.0], 0.75), 5.0);
+        assert_eq!(quantile(vec![7.0], 0.75), 7.0);
     }
 
     #[test]
