@@ -248,6 +248,25 @@ fn a_clone_of_a_running_node_is_noticed_when_the_two_have_gone_apart() {
 }
 
 #[test]
+fn a_delete_tells_nobody_of_slots_that_were_not_shown() {
+    let mut lab = Lab::new(2);
+    lab.write(N1, "k", increment(1));
+    lab.exchange();
+    // An increment meets a DELETE and a PUT that did not see it: its slot lies beside a register.
+    lab.write(N2, "k", increment(1));
+    lab.write(N1, "k", Write::Delete);
+    lab.write(N1, "k", put("a"));
+    let seen = lab.context(N1, "k");
+    lab.exchange();
+    assert_eq!(lab.read(N1, "k", None), "a");
+    match lab.ask(N1, "k", write_of(Write::Delete, None, Some(seen))) {
+        Reply::Written { context, .. } => assert_eq!(context.slots, []),
+        other => panic!("it was to be deleted: {other:?}"),
+    }
+    assert_eq!(lab.read(N1, "k", None), "1", "what the client had not seen stays");
+}
+
+#[test]
 fn totals_that_only_a_lying_peer_could_send_do_no_harm() {
     let mut lab = Lab::new(1);
     lab.write(N1, "hits", increment(1));

@@ -36,8 +36,9 @@ impl Value {
 pub fn read(view: View<'_>, named: Option<Type>) -> Result<Found, Failure> {
     let head = view.head()?;
     let types = view.types(&head)?;
+    let chosen = choose(&types, named)?;
     let slots = if types.contains(&Type::Counter) { Slots::read(view)? } else { Slots::default() };
-    let value = match choose(&types, named)? {
+    let value = match chosen {
         None => None,
         Some(Type::Register) => register::winner(&head).map(|(_, register)| Value::Register {
             content_type: register.content_type.clone(),

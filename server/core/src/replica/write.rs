@@ -97,7 +97,8 @@ pub struct Minted {
     pub delta: Option<Delta>,
     /// What is answered.
     pub written: Written,
-    /// Where the key is a counter, what a client that is told of the write has seen of its slots.
+    /// Where the key was a counter before, or is written as one, what a client that is told of the write has seen of its
+    /// slots.
     pub slots: Vec<SlotSeen>,
 }
 
@@ -122,6 +123,7 @@ pub fn mint(
     }
     let head = view.head()?;
     let key = Existing { view, types: view.types(&head)?, head, named: *named, context: context.as_ref() };
+    key.check(write)?;
     let dot = replica.next_dot(author.origin);
     let hlc = author.clock.stamp(author.wall_ms);
     let mut slots = match write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter) {
@@ -153,7 +155,16 @@ struct Existing<'a> {
 }
 
 impl Existing<'_> {
-    /// What a write does, as the delta `dot` at `hlc`. The counter's slots are left as they are afterwards.
+    /// Refuses a write that does not fit the key's type.
+    fn check(&self, write: &Write) -> Result<(), Refusal> {
+        let Some(fits) = write.fits() else { return Ok(()) };
+        match choose(&self.types, self.named)? {
+            Some(is) if is != fits => Err(Refusal::WrongType { is }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a write that fits does, as the delta `dot` at `hlc`. The counter's slots are left as they are afterwards.
     fn effects(
         &self,
         write: &Write,
@@ -162,12 +173,6 @@ impl Existing<'_> {
         hlc: Hlc,
         planted: Planted,
     ) -> Result<(Vec<Effect>, Written), Failure> {
-        if let Some(fits) = write.fits() {
-            match choose(&self.types, self.named)? {
-                Some(is) if is != fits => return Err(Refusal::WrongType { is }.into()),
-                _ => {}
-            }
-        }
         Ok(match write {
             Write::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
                 return Err(Refusal::ValueTooLarge.into());
@@ -206,11 +211,11 @@ impl Existing<'_> {
             effects.extend(set::clear(self.view, self.context, planted)?);
         }
         if takes(Type::Counter) && parts.slots {
-            // Where the head names another type, they were not read yet.
-            if !self.types.contains(&Type::Counter) {
-                *slots = Slots::read(self.view)?;
-            }
-            effects.extend(slots.reset(self.context));
+            effects.extend(match self.types.contains(&Type::Counter) {
+                true => slots.reset(self.context),
+                // The head names other types alone, and nobody has been shown these.
+                false => Slots::read(self.view)?.reset(self.context),
+            });
         }
         Ok(effects)
     }
