@@ -4,7 +4,7 @@
 //! each: group commit, without anyone waiting for a timer.
 
 use crate::data_dir::DataDir;
-use crate::desk::{Desks, Waiting};
+use crate::desk::{Desks, Waiter};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::published::Published;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-/// Most turns that wait for the committer. When as many wait, the driver does, and its next turn becomes larger.
-pub const TURNS_MAX: usize = 16;
+/// Most turns that wait for the committer. When as many wait, the driver does.
+pub const TURNS_MAX: usize = 32;
 
 /// A turn that is written and not synced.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub struct Written {
     /// What readers may see once it is synced, with the database's version; `None` where nothing changed.
     pub state: Option<(Published, u64)>,
     /// What is answered once it is synced.
-    pub replies: Vec<(Waiting, Reply)>,
+    pub replies: Vec<(Waiter, Reply)>,
     /// What is sent to peers once it is synced.
     pub sends: Vec<(NodeId, Message)>,
     /// What else the node says: of damaged rows, of a cloned run.
@@ -51,11 +51,11 @@ pub struct Committer {
     pub published: Arc<ArcSwap<Published>>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
-    /// Where the rest goes.
+    /// Where replies and messages go.
     pub exits: Exits,
 }
 
-/// Where goes what is durable.
+/// The ways out for what is durable.
 pub struct Exits {
     /// Messages to peers.
     pub outbox: Arc<Outbox>,
@@ -79,17 +79,22 @@ impl Committer {
                 self.published.store(Arc::new(state));
             }
             let mut replies = Vec::new();
-            for turn in batch {
-                for complaint in turn.complaints {
-                    self.complain(complaint)?;
-                }
-                if !turn.sends.is_empty() {
-                    self.exits.outbox.send(turn.sends);
-                }
-                replies.extend(turn.replies);
-            }
+            let outcome = batch.into_iter().try_for_each(|turn| self.release(turn, &mut replies));
             self.exits.desks.release(replies);
+            outcome?;
         }
+        Ok(())
+    }
+
+    /// Lets out what a synced turn says; its replies are gathered.
+    fn release(&self, turn: Written, replies: &mut Vec<(Waiter, Reply)>) -> anyhow::Result<()> {
+        for complaint in turn.complaints {
+            self.complain(complaint)?;
+        }
+        if !turn.sends.is_empty() {
+            self.exits.outbox.send(turn.sends);
+        }
+        replies.extend(turn.replies);
         Ok(())
     }
 

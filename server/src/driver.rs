@@ -17,7 +17,7 @@
 
 use crate::committer::{self, Committer, Exits, Written};
 use crate::data_dir::DataDir;
-use crate::desk::{Desk, Waiting};
+use crate::desk::{Desk, Waiter};
 use crate::metrics::Metrics;
 use crate::published::{Published, Standings};
 use crate::remembered::Remembered;
@@ -57,7 +57,7 @@ const TICK_MS: u64 = 100;
 /// A request on its way to the node, and where its reply goes.
 struct Ask {
     request: Request,
-    waiting: Waiting,
+    waiter: Waiter,
 }
 
 /// What the driver is told.
@@ -99,7 +99,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// The way for the requests of the runtime that serves a desk: their replies come there. Otherwise they come to the first.
+    /// The way for the requests of the runtime that serves a desk: their replies come there. Without it, they come to the
+    /// first desk.
     pub fn at(&self, desk: &Desk) -> Door {
         Door { desk: desk.number(), ..self.clone() }
     }
@@ -122,8 +123,8 @@ impl Door {
     /// # Errors
     /// [`AskError`].
     pub async fn ask(&self, request: Request) -> Result<Reply, AskError> {
-        let (waiting, reply) = Waiting::at(self.desk);
-        match self.work.try_send(Work::Ask(Box::new(Ask { request, waiting }))) {
+        let (waiter, reply) = Waiter::at(self.desk);
+        match self.work.try_send(Work::Ask(Box::new(Ask { request, waiter }))) {
             Ok(()) => reply.await.map_err(|_| AskError::Unknown),
             Err(TrySendError::Full(_)) => Err(AskError::Full),
             Err(TrySendError::Closed(_)) => Err(AskError::Stopped),
@@ -276,12 +277,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets the node decide about everything that waits. Whether it is the last turn.
+    /// Lets the node decide about what waits, as much as fits into a turn. Whether it is the last turn.
     fn steps(
         &mut self,
         first: Work,
         queue: &mut mpsc::Receiver<Work>,
-        waiting: &mut Vec<Waiting>,
+        waiting: &mut Vec<Waiter>,
     ) -> Result<bool, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
@@ -297,7 +298,7 @@ impl Driver {
                 Work::Ask(ask) => {
                     bytes += value_bytes(&ask.request);
                     let id = RequestId(waiting.len() as u64);
-                    waiting.push(ask.waiting);
+                    waiting.push(ask.waiter);
                     self.node.step(now, &disk, Input::Request { id, request: ask.request })?;
                 }
                 Work::Input(input, held) => {
@@ -318,13 +319,13 @@ impl Driver {
     }
 
     /// Writes the turn, unsynced, and pairs its replies with those who wait for them.
-    fn write(&mut self, waiting: &mut Vec<Waiting>) -> Result<Written, StorageError> {
+    fn write(&mut self, waiting: &mut Vec<Waiter>) -> Result<Written, StorageError> {
         let turn = self.node.end_turn();
         if !waiting.is_empty() {
             self.metrics.turns.increment(1);
             self.metrics.turn_requests.record(waiting.len() as f64);
         }
-        let mut waiting: Vec<Option<Waiting>> = waiting.drain(..).map(Some).collect();
+        let mut waiting: Vec<Option<Waiter>> = waiting.drain(..).map(Some).collect();
         let mut written = Written::default();
         for output in turn.outputs {
             match output {
@@ -397,8 +398,8 @@ mod tests {
         }
         assert!(timeout(A_WHILE, door.tell(Input::Tick, None)).await.is_err(), "the next one waits");
         for _ in 0..REQUESTS_MAX {
-            let (waiting, _) = Waiting::at(0);
-            let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), waiting })));
+            let (waiter, _) = Waiter::at(0);
+            let taken = door.work.try_send(Work::Ask(Box::new(Ask { request: read(), waiter })));
             assert!(taken.is_ok(), "there is room for requests");
         }
         assert_eq!(door.ask(read()).await, Err(AskError::Full));
