@@ -17,22 +17,28 @@ use std::sync::Arc;
 /// One replica, as readers see it.
 #[derive(Clone)]
 struct Standing {
-    vector: Arc<VersionVector>,
+    vector: VersionVector,
     quarantined: bool,
 }
 
-/// All replicas' standings. Cheap to copy: a turn changes few of them.
+/// Standings that are copied together when one of them changes.
+const GROUP: usize = 64;
+
+/// All replicas' standings. Cheap to copy, however many there are: a turn changes few of them.
 #[derive(Clone)]
 pub struct Standings {
     origins: Arc<Origins>,
-    shards: Vec<Standing>,
+    count: ShardCount,
+    /// In groups of [`GROUP`], in the order of the shards.
+    groups: Vec<Arc<[Standing]>>,
 }
 
 impl Standings {
     /// As the node has them now.
     pub fn of(node: &Node, shards: ShardCount) -> Self {
-        let standings = shards.shards().map(|shard| standing(node, shard)).collect();
-        Standings { origins: Arc::new(node.origins().clone()), shards: standings }
+        let standings: Vec<Standing> = shards.shards().map(|shard| standing(node, shard)).collect();
+        let groups = standings.chunks(GROUP).map(Arc::from).collect();
+        Standings { origins: Arc::new(node.origins().clone()), count: shards, groups }
     }
 
     /// Takes over what a turn has changed.
@@ -41,29 +47,39 @@ impl Standings {
             self.origins = Arc::new(node.origins().clone());
         }
         for shard in changed {
-            self.shards[usize::from(shard.0)] = standing(node, shard);
+            let place = usize::from(shard.0);
+            Arc::make_mut(&mut self.groups[place / GROUP])[place % GROUP] = standing(node, shard);
         }
     }
 
     /// What each replica has applied, and whether it is in service. In the order of the shards.
-    pub fn vectors(&self) -> impl Iterator<Item = (&Arc<VersionVector>, bool)> {
-        self.shards.iter().map(|standing| (&standing.vector, !standing.quarantined))
+    pub fn vectors(&self) -> impl Iterator<Item = (&VersionVector, bool)> {
+        self.all().map(|standing| (&standing.vector, !standing.quarantined))
     }
 
     /// How many replicas are out of service.
     pub fn quarantined(&self) -> usize {
-        self.shards.iter().filter(|standing| standing.quarantined).count()
+        self.all().filter(|standing| standing.quarantined).count()
     }
 
     /// The most origins that a replica's version vector names.
     pub fn origins_max(&self) -> usize {
-        self.shards.iter().map(|standing| standing.vector.len()).max().unwrap_or(0)
+        self.all().map(|standing| standing.vector.len()).max().unwrap_or(0)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Standing> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    fn at(&self, shard: ShardId) -> &Standing {
+        let place = usize::from(shard.0);
+        &self.groups[place / GROUP][place % GROUP]
     }
 }
 
 fn standing(node: &Node, shard: ShardId) -> Standing {
     let replica = node.replica(shard).expect("a node holds every shard");
-    Standing { vector: Arc::new(replica.vector().clone()), quarantined: replica.is_quarantined() }
+    Standing { vector: replica.vector().clone(), quarantined: replica.is_quarantined() }
 }
 
 /// A durable state of the node.
@@ -80,9 +96,8 @@ impl Published {
     /// # Errors
     /// As [`read::read`], and [`Refusal::Quarantined`].
     pub fn read(&self, bucket: &Bucket, key: &Key, named: Option<Type>) -> Result<Found, Failure> {
-        let count = u16::try_from(self.standings.shards.len()).ok().and_then(ShardCount::new);
-        let shard = count.expect("one standing for each shard").shard_of(bucket, key);
-        let Standing { vector, quarantined } = &self.standings.shards[usize::from(shard.0)];
+        let shard = self.standings.count.shard_of(bucket, key);
+        let Standing { vector, quarantined } = self.standings.at(shard);
         if *quarantined {
             return Err(Refusal::Quarantined.into());
         }

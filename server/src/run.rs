@@ -131,7 +131,7 @@ async fn fill(app: Arc<App>) {
     }
 }
 
-fn has_all(door: &Door, theirs: &[(Arc<VersionVector>, bool)]) -> bool {
+fn has_all(door: &Door, theirs: &[(VersionVector, bool)]) -> bool {
     let published = door.published();
     let mut both = published.standings.vectors().zip(theirs);
     both.all(|((own, _), (theirs, in_service))| !in_service || own.includes(theirs))

@@ -3,16 +3,14 @@
 
 use super::answer::{Answer, Refused, no_content, with_body};
 use super::{App, body};
-use crate::peers::{PeerView, Standing};
+use crate::peers::{PeerView, Standing, Vectors};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use meridian_api::error::Code;
 use meridian_core::id::NodeId;
-use meridian_core::version_vector::VersionVector;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -123,8 +121,6 @@ struct ReplicaView {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quarantined: bool,
 }
-
-type Vectors = Vec<(Arc<VersionVector>, bool)>;
 
 /// Asks every member what it has applied, and compares.
 pub(super) async fn convergence(app: &App, parts: &Parts) -> Answer {

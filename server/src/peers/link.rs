@@ -33,7 +33,7 @@ const IN_SERVICE: u8 = 0;
 const QUARANTINED: u8 = 1;
 
 /// What a node has applied of each shard, and whether the replica is in service. In the order of the shards.
-pub type Vectors = Vec<(Arc<VersionVector>, bool)>;
+pub type Vectors = Vec<(VersionVector, bool)>;
 
 /// Why a link is ended.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +245,7 @@ fn decode_vectors(mut bytes: &[u8]) -> Option<Vectors> {
             QUARANTINED => false,
             _ => return None,
         };
-        vectors.push((Arc::new(VersionVector::from_bytes(vector).ok()?), in_service));
+        vectors.push((VersionVector::from_bytes(vector).ok()?, in_service));
         bytes = rest;
     }
     Some(vectors)
@@ -266,7 +266,7 @@ mod tests {
         }
         let read = decode_vectors(&bytes).unwrap();
         assert_eq!(read.iter().map(|(_, in_service)| *in_service).collect::<Vec<_>>(), [true, false]);
-        assert!(read.iter().all(|(read, _)| **read == vector));
+        assert!(read.iter().all(|(read, _)| *read == vector));
         let whole = [0, bytes.len() / 2, bytes.len()];
         for end in (0..bytes.len()).filter(|end| !whole.contains(end)) {
             assert!(decode_vectors(&bytes[..end]).is_none(), "{end} of {} bytes", bytes.len());
