@@ -126,6 +126,12 @@ fn a_counter_counts_exactly() {
     for prefers in ["return=minimal", r#"respond-async, return = "minimal""#] {
         assert_eq!(bench.with("POST", key, &[("prefer", prefers)], r#"{"op":"increment"}"#).status, 204);
     }
+    for no_wish in [r#"return="minimal"#, r#"foo="x, return=minimal""#] {
+        assert_eq!(
+            bench.with("POST", key, &[("prefer", no_wish)], r#"{"op":"increment","by":0}"#).status,
+            200
+        );
+    }
     bench.reads(key, "9");
     for by in ["1.5", "9223372036854775808", "9223372036854775807"] {
         let body = format!(r#"{{"op":"increment","by":{by}}}"#);

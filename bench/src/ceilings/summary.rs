@@ -133,7 +133,7 @@ fn put_bar(echo_per_second: f64, fdatasync_ms: f64, connections: usize) -> f64 {
     (PUT_BAR * echo_per_second).min(syncs_alone)
 }
 
-/// The number which that share of all, at least one, does not exceed; between two of them, in proportion.
+/// The number below which this share of all lies; between two of them, in proportion. There is at least one.
 fn quantile(mut numbers: Vec<f64>, share: f64) -> f64 {
     numbers.sort_unstable_by(f64::total_cmp);
     let place = share * (numbers.len() - 1) as f64;
@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0], 0.5), 3.0);
         assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0, 5.0], 0.25), 2.0);
         assert_eq!(quantile(vec![4.0, 1.0, 2.0, 9.0, 5.0], 0.75), 5.0);
+        assert_eq!(quantile(vec![1.0, 2.0, 4.0, 9.0], 0.25), 1.75);
         assert_eq!(quantile(vec![7.0], 0.75), 7.0);
     }
 
@@ -193,5 +194,16 @@ mod tests {
         }
         let table = summary.table();
         assert!(table.contains("0.30 of the echo") && table.contains("0.75 of the echo"), "{table}");
+    }
+
+    #[test]
+    fn the_middle_half_of_the_ratios_is_told() {
+        let rounds: Vec<Round> =
+            (0..5).map(|step| round(100_000.0, 20_000.0 + 5_000.0 * f64::from(step))).collect();
+        let summary = Summary::of(&rounds, 64);
+        assert_eq!(summary.put_of_echo_quartiles, [0.25, 0.35]);
+        assert_eq!(summary.get_of_echo_quartiles, [0.75, 0.75]);
+        let table = summary.table();
+        assert!(table.contains("0.30 of the echo, half of the rounds 0.25 to 0.35"), "{table}");
     }
 }

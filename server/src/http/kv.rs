@@ -241,7 +241,9 @@ fn preference(headers: &HeaderMap) -> Option<Preference> {
         values.flat_map(|value| value.split(',')).map(|wish| wish.split(';').next().unwrap_or_default());
     wishes.find_map(|wish| {
         let (name, value) = wish.split_once('=')?;
-        match (name.trim(), value.trim().trim_matches('"')) {
+        let value = value.trim();
+        let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        match (name.trim(), bare) {
             ("return", "representation") => Some(Preference::Representation),
             ("return", "minimal") => Some(Preference::Minimal),
             _ => None,

@@ -282,24 +282,30 @@ pub(super) fn check_own_headers(resource: &Resource<'_>, headers: &HeaderMap) ->
 /// 400 and 415.
 pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    let (mut condition, mut missing, mut encoded) = (None, None, false);
     for (name, value) in headers {
         match name.as_str() {
-            "if-match" | "if-none-match" if !reads => {
-                let detail =
-                    format!("{name} would need a bucket with strong consistency; this version has none");
-                return Err(Refused::new(Code::ConditionNeedsStrong, detail));
-            }
-            "if-match" | "if-none-match" | "idempotency-key" | "authorization" => {
-                return Err(absent(&format!("the header {name}")));
-            }
-            "content-encoding" if value != "identity" => {
-                let detail = "send the body as it is to be stored, without Content-Encoding";
-                return Err(Refused::new(Code::EncodingUnsupported, detail));
-            }
+            "if-match" | "if-none-match" if !reads => condition = Some(name),
+            "if-match" | "if-none-match" | "idempotency-key" | "authorization" => missing = Some(name),
+            "content-encoding" => encoded |= value != "identity",
             _ => {}
         }
     }
-    Ok(())
+    // Whatever the order of the headers, the same one is told of.
+    if let Some(name) = condition {
+        let detail = format!("{name} would need a bucket with strong consistency; this version has none");
+        return Err(Refused::new(Code::ConditionNeedsStrong, detail));
+    }
+    if let Some(name) = missing {
+        return Err(absent(&format!("the header {name}")));
+    }
+    match encoded {
+        true => Err(Refused::new(
+            Code::EncodingUnsupported,
+            "send the body as it is to be stored, without Content-Encoding",
+        )),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
