@@ -391,11 +391,7 @@ fn an_answer_frees_the_shards_of_those_lost_before_it_and_they_rest() {
 
 #[test]
 fn what_a_peer_says_of_a_shard_that_rests_there_does_not_end_the_rest() {
-    let mut lab = in_step(2, config());
-    lab.write(N1, "k", put("a"));
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    let mut lab = n2_asks_n1(config());
     assert_eq!(pulls_for(&mut lab, N1), 1);
     lab.tick_all(500);
     lab.write(N1, "k", put("b"));
@@ -407,11 +403,7 @@ fn what_a_peer_says_of_a_shard_that_rests_there_does_not_end_the_rest() {
 
 #[test]
 fn a_shard_rests_after_an_answer_that_brought_nothing() {
-    let mut lab = in_step(2, config());
-    lab.write(N1, "k", put("a"));
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    let mut lab = n2_asks_n1(config());
     assert_eq!(pulls_for(&mut lab, N1), 1);
     let nothing = Message::Missing { shard: SHARD, deltas: Vec::new(), more: false };
     lab.deliver(N2, vec![(N1, nothing.to_bytes())]);
@@ -427,11 +419,7 @@ fn a_shard_rests_after_an_answer_that_brought_nothing() {
 
 #[test]
 fn what_a_peer_has_got_since_it_said_what_it_has_is_pulled_too() {
-    let mut lab = in_step(2, Config { pull_bytes_max: 1, ..config() });
-    lab.write(N1, "k", put("a"));
-    lose_all(&mut lab);
-    lab.reconnect(N1, N2);
-    lab.carry(N1, N2);
+    let mut lab = n2_asks_n1(Config { pull_bytes_max: 1, ..config() });
     for text in ["b", "c"] {
         lab.write(N1, "k", put(text));
         lab.take_messages(N2);
@@ -485,7 +473,14 @@ fn n2_hears_of_what_n1_and_n3_have(lab: &mut Lab) {
     lab.carry(N3, N2);
 }
 
-/// n1 has written to all shards, and n2 has heard so, and nothing else.
+/// n1 has written, n2 has heard so, and its pull is on its way.
+fn n2_asks_n1(config: Config) -> Lab {
+    let mut lab = in_step(2, config);
+    n2_may_pull_all_from_n1(&mut lab, &["k".into()]);
+    lab
+}
+
+/// n1 has written to all of these, and n2 has heard so, and nothing else.
 fn n2_may_pull_all_from_n1(lab: &mut Lab, names: &[String]) {
     for name in names {
         lab.write(N1, name, put("a"));
