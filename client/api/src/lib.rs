@@ -3,3 +3,4 @@
 pub mod error;
 pub mod header;
 pub mod kv;
+pub mod value;
