@@ -14,6 +14,7 @@
 mod apply;
 pub mod write;
 pub mod read;
+pub mod inspect;
 
 pub use apply::Draft;
 

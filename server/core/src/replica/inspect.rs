@@ -1,0 +1,675 @@
+//! One key as one replica has it, for whoever debugs a cluster: its cells with their dots, and what was applied.
+//!
+//! - It is pure, from any consistent view, as [`super::read`] is. A row that cannot be read is a finding, not an error: then
+//!   nothing of the key is shown, for half of it would be taken for the whole.
+//! - It travels to the node that was asked, so all of it is bounded: at most [`SHOWN_MAX`] of each kind of row, values
+//!   and members up to so many bytes. What is left out is said to be.
+//! - Two replicas' content is compared by digest, in canonical form and in full length, whatever is shown of it. Of a
+//!   set, the first [`MEMBERS_READ_MAX`] members count; of one that has more, nobody says more than that.
+
+use crate::cell::{Cell, Head, Slot, SlotId};
+use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
+use crate::id::{Dot, OriginId};
+use crate::name::Member;
+use crate::replica::read::MEMBERS_READ_MAX;
+use crate::rows;
+use crate::storage::StorageError;
+use crate::types::{View, register};
+use crate::version_vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Most siblings, slots and members that are shown, of each. Of further ones it is said that there are more.
+pub const SHOWN_MAX: usize = 100;
+/// Most bytes of one value that are shown. A longer one is cut off.
+pub const VALUE_SHOWN_BYTES_MAX: usize = 64 << 10;
+/// Most bytes that the values of all siblings take together. Many siblings are shown less of each.
+pub const VALUES_SHOWN_BYTES_MAX: usize = 256 << 10;
+/// Most bytes that the members which are shown take together, with their dots. Of further ones it is said that there are more.
+pub const MEMBERS_SHOWN_BYTES_MAX: usize = 256 << 10;
+/// Most bytes that an inspection takes when it is written down.
+pub const INSPECTION_BYTES_MAX: usize = 1 << 20;
+/// Longest description of a damage, in bytes. The rest is left out.
+const DAMAGE_BYTES_MAX: usize = 1 << 10;
+/// Most bytes that a dot takes.
+const DOT_BYTES_MAX: usize = 18;
+
+/// One key as one replica has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// What the replica had applied, of its whole shard.
+    pub vector: VersionVector,
+    /// What it holds of the key.
+    pub finding: Finding,
+}
+
+/// What a replica holds of a key, or why it does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is in service, and holds this.
+    Content(Box<Content>),
+    /// It was taken out of service, for a damaged row.
+    Quarantined,
+    /// A row of this key cannot be read; in words.
+    Damaged(String),
+}
+
+/// What a replica holds of a key. All lists ascend. Without such a key all are empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The key's head.
+    pub head: Vec<SiblingShown>,
+    /// A counter's slots, spent ones too.
+    pub slots: Vec<SlotShown>,
+    /// The sum of all slots, whether they are shown or not.
+    pub sum: i128,
+    /// A set's members.
+    pub members: Vec<MemberShown>,
+    /// How many members there are; [`MEMBERS_READ_MAX`] where there are more.
+    pub member_count: u64,
+    /// Whether a list goes on beyond what is shown.
+    pub more: bool,
+    /// Whether all members were counted, and are in the digest.
+    pub is_whole: bool,
+    /// Of the content in canonical form: equal where the content is equal. Spent slots are no content.
+    pub digest: u128,
+}
+
+/// One sibling of a key's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiblingShown {
+    /// The delta that put it.
+    pub dot: Dot,
+    /// The sibling. A register's value may be cut off.
+    pub head: Head,
+    /// How long a register's value really is, in bytes; 0 for any other type.
+    pub bytes: u64,
+    /// Whether it is the write that a register reads as.
+    pub wins: bool,
+}
+
+/// One slot of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotShown {
+    /// Which.
+    pub id: SlotId,
+    /// What it holds.
+    pub slot: Slot,
+}
+
+/// One member of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberShown {
+    /// Which.
+    pub member: Member,
+    /// Its dots.
+    pub cell: Cell<()>,
+}
+
+/// Shows a key as its replica has it.
+pub fn inspect(view: View<'_>, in_service: bool) -> Inspection {
+    let finding = match in_service.then(|| content(view)) {
+        None => Finding::Quarantined,
+        Some(Ok(content)) => Finding::Content(Box::new(content)),
+        Some(Err(error)) => Finding::Damaged(words(&error)),
+    };
+    Inspection { vector: view.vector.clone(), finding }
+}
+
+fn words(error: &StorageError) -> String {
+    let mut words = error.to_string();
+    words.truncate(words.floor_char_boundary(DAMAGE_BYTES_MAX));
+    words
+}
+
+fn content(view: View<'_>) -> Result<Content, StorageError> {
+    let (head, slots) = (view.head()?, rows::slots(view.disk, view.place)?);
+    let mut digest = Digest::default();
+    digest.add(&head.to_bytes());
+    for (id, slot) in slots.iter().filter(|(_, slot)| !slot.is_spent()) {
+        digest.add(&SlotShown { id: *id, slot: Slot::default() }.to_bytes());
+        digest.add(&slot.content());
+    }
+    let mut shown = Content {
+        head: siblings(&head),
+        sum: slots.iter().fold(0, |sum, (_, slot)| sum.saturating_add(slot.value())),
+        more: head.siblings().len() > SHOWN_MAX || slots.len() > SHOWN_MAX,
+        slots: slots.into_iter().take(SHOWN_MAX).map(|(id, slot)| SlotShown { id, slot }).collect(),
+        members: Vec::new(),
+        member_count: 0,
+        is_whole: true,
+        digest: 0,
+    };
+    add_members(view, &mut shown, &mut digest)?;
+    shown.digest = digest.0.digest128();
+    Ok(shown)
+}
+
+fn siblings(head: &Cell<Head>) -> Vec<SiblingShown> {
+    let winner = register::winner(head).map(|(dot, _)| dot);
+    let count = head.siblings().len().clamp(1, SHOWN_MAX);
+    let bytes_max = VALUE_SHOWN_BYTES_MAX.min(VALUES_SHOWN_BYTES_MAX / count);
+    let shown = head.siblings().iter().take(SHOWN_MAX).map(|(dot, head)| {
+        let mut shown = SiblingShown { dot: *dot, head: head.clone(), bytes: 0, wins: winner == Some(*dot) };
+        if let Head::Register(register) = &mut shown.head {
+            shown.bytes = register.value.len() as u64;
+            register.value.truncate(bytes_max);
+        }
+        shown
+    });
+    shown.collect()
+}
+
+fn add_members(view: View<'_>, shown: &mut Content, digest: &mut Digest) -> Result<(), StorageError> {
+    let (mut room, mut full) = (MEMBERS_SHOWN_BYTES_MAX, false);
+    rows::scan_members(view.disk, view.origins, view.place, &mut |member, cell| {
+        shown.is_whole = shown.member_count < MEMBERS_READ_MAX as u64;
+        if !shown.is_whole {
+            return ControlFlow::Break(());
+        }
+        shown.member_count += 1;
+        digest.add(member.as_str().as_bytes());
+        digest.add(&cell.to_bytes());
+        let bytes = member.as_str().len() + DOT_BYTES_MAX * cell.siblings().len();
+        full |= shown.members.len() == SHOWN_MAX || bytes > room;
+        if !full {
+            room -= bytes;
+            shown.members.push(MemberShown { member, cell });
+        }
+        ControlFlow::Continue(())
+    })?;
+    shown.more |= full;
+    Ok(())
+}
+
+/// Of pieces in an order, told apart by their lengths.
+#[derive(Default)]
+struct Digest(Xxh3);
+
+impl Digest {
+    fn add(&mut self, piece: &[u8]) {
+        self.0.update(&(piece.len() as u64).to_be_bytes());
+        self.0.update(piece);
+    }
+}
+
+// -- several replicas ---------------------------------------------------------------------------------------------------
+
+/// Whether replicas hold the same of a key, as far as it was compared. `None` where that cannot be said: all that was
+/// compared is equal, and there is more.
+pub fn agree(inspections: &[&Inspection]) -> Option<bool> {
+    let mut contents = Vec::new();
+    for inspection in inspections {
+        let Some(content) = inspection.content() else { return Some(false) };
+        contents.push(content);
+    }
+    let compared = |content: &Content| (content.digest, content.is_whole);
+    if !contents.windows(2).all(|two| compared(two[0]) == compared(two[1])) {
+        return Some(false);
+    }
+    // Replicas that have applied the same deltas hold the same.
+    let same = inspections.windows(2).all(|two| two[0].vector == two[1].vector);
+    (same || contents.iter().all(|content| content.is_whole)).then_some(true)
+}
+
+impl Inspection {
+    /// Of the dots that are shown of other replicas, those that this one has not applied.
+    pub fn lacking(&self, others: &[&Inspection]) -> BTreeSet<Dot> {
+        let contents = others.iter().filter_map(|other| other.content());
+        let dots =
+            contents.flat_map(|content| content.dots().map(|(_, dot)| dot).chain(content.increments()));
+        dots.filter(|dot| !self.vector.covers(*dot)).collect()
+    }
+
+    /// Of the dots that are shown of other replicas, those that this one has applied and has taken away since, from one
+    /// cell at least: a delta's dot may be in several. None where not all that it holds is shown.
+    pub fn killed(&self, others: &[&Inspection]) -> BTreeSet<Dot> {
+        let Some(own) = self.content().filter(|own| !own.more) else { return BTreeSet::new() };
+        let alive: BTreeSet<_> = own.dots().collect();
+        let dots = others.iter().filter_map(|other| other.content()).flat_map(Content::dots);
+        let gone = dots.filter(|place| self.vector.covers(place.1) && !alive.contains(place));
+        gone.map(|(_, dot)| dot).collect()
+    }
+
+    fn content(&self) -> Option<&Content> {
+        match &self.finding {
+            Finding::Content(content) => Some(content),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// The dots in the cells that are shown: in a member's, or in the head.
+    fn dots(&self) -> impl Iterator<Item = (Option<&Member>, Dot)> + '_ {
+        let members =
+            self.members.iter().flat_map(|shown| shown.cell.dots().map(|dot| (Some(&shown.member), dot)));
+        self.head.iter().map(|shown| (None, shown.dot)).chain(members)
+    }
+
+    /// The last increment of each slot that is shown.
+    fn increments(&self) -> impl Iterator<Item = Dot> + '_ {
+        let incremented = self.slots.iter().filter(|shown| shown.slot.last.seq > 0);
+        incremented.map(|shown| Dot::new(shown.id.origin, shown.slot.last.seq))
+    }
+}
+
+// -- as bytes -----------------------------------------------------------------------------------------------------------
+
+const IN_SERVICE: u8 = 0;
+const QUARANTINED: u8 = 1;
+const DAMAGED: u8 = 2;
+const MORE: u8 = 1;
+const WHOLE: u8 = 2;
+/// Fewest bytes that a slot, and that a member takes.
+const SLOT_BYTES_MIN: usize = 13;
+const MEMBER_BYTES_MIN: usize = 3;
+
+impl Encode for Inspection {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.vector.encode(out);
+        match &self.finding {
+            Finding::Content(content) => {
+                out.push(IN_SERVICE);
+                content.encode(out);
+            }
+            Finding::Quarantined => out.push(QUARANTINED),
+            Finding::Damaged(why) => {
+                out.push(DAMAGED);
+                codec::put_bytes(out, why.as_bytes());
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let vector = VersionVector::decode(input)?;
+        let finding = match input.u8()? {
+            IN_SERVICE => Finding::Content(Box::new(Content::decode(input)?)),
+            QUARANTINED => Finding::Quarantined,
+            DAMAGED => match input.text()? {
+                why if why.len() <= DAMAGE_BYTES_MAX => Finding::Damaged(why.into()),
+                _ => return Err(DecodeError::Invalid("inspection: too many words")),
+            },
+            tag => return Err(DecodeError::Tag { what: "finding", tag }),
+        };
+        Ok(Inspection { vector, finding })
+    }
+}
+
+impl Encode for Content {
+    fn encode(&self, out: &mut Vec<u8>) {
+        codec::put_list(out, &self.head);
+        codec::put_list(out, &self.slots);
+        codec::put_signed(out, self.sum);
+        codec::put_list(out, &self.members);
+        codec::put_varint(out, self.member_count);
+        out.push(MORE * u8::from(self.more) + WHOLE * u8::from(self.is_whole));
+        out.extend_from_slice(&self.digest.to_be_bytes());
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let head = shown(input, DOT_BYTES_MIN, |sibling: &SiblingShown| sibling.dot)?;
+        let slots = shown(input, SLOT_BYTES_MIN, |slot: &SlotShown| slot.id)?;
+        let sum = input.signed()?;
+        let members = shown(input, MEMBER_BYTES_MIN, |member: &MemberShown| member.member.clone())?;
+        let (member_count, flags) = (input.varint()?, input.u8()?);
+        if flags > MORE + WHOLE {
+            return Err(DecodeError::Tag { what: "flags of a content", tag: flags });
+        }
+        let digest = u128::from_be_bytes(input.array()?);
+        let (more, is_whole) = (flags & MORE != 0, flags & WHOLE != 0);
+        Ok(Content { head, slots, sum, members, member_count, more, is_whole, digest })
+    }
+}
+
+/// Reads a list of what is shown, in its order, and no longer than any is.
+fn shown<T: Encode, K: Ord>(
+    input: &mut Reader<'_>,
+    item_bytes_min: usize,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, DecodeError> {
+    let count = input.count(item_bytes_min)?;
+    if count > SHOWN_MAX {
+        return Err(DecodeError::Invalid("inspection: more than is shown"));
+    }
+    let mut items = codec::list_for(count);
+    for _ in 0..count {
+        items.push(T::decode(input)?);
+    }
+    codec::ascending(&items, key, "inspection: lists ascend")?;
+    Ok(items)
+}
+
+impl Encode for SiblingShown {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.dot.encode(out);
+        self.head.encode(out);
+        if let Head::Register(_) = self.head {
+            codec::put_varint(out, self.bytes);
+            out.push(u8::from(self.wins));
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (dot, head) = (Dot::decode(input)?, Head::decode(input)?);
+        let Head::Register(register) = &head else {
+            return Ok(SiblingShown { dot, head, bytes: 0, wins: false });
+        };
+        match (input.varint()?, input.u8()?) {
+            (bytes, flag @ 0..=1) if bytes >= register.value.len() as u64 => {
+                Ok(SiblingShown { dot, head, bytes, wins: flag == 1 })
+            }
+            _ => Err(DecodeError::Invalid("inspection: a sibling")),
+        }
+    }
+}
+
+impl Encode for SlotShown {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id.origin.0.to_be_bytes());
+        codec::put_varint(out, self.id.birth);
+        self.slot.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let id = SlotId { origin: OriginId(input.u64()?), birth: input.varint()? };
+        Ok(SlotShown { id, slot: Slot::decode(input)? })
+    }
+}
+
+impl Encode for MemberShown {
+    fn encode(&self, out: &mut Vec<u8>) {
+        codec::put_bytes(out, self.member.as_str().as_bytes());
+        self.cell.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let member = Member::new(input.text()?).map_err(|_| DecodeError::Invalid("member"))?;
+        Ok(MemberShown { member, cell: Cell::decode(input)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Mark, Register, Type};
+    use crate::hlc::Hlc;
+    use crate::name::{Bucket, ContentType, Key};
+    use crate::rows::{Origins, Place};
+    use crate::storage::{Batch, MemStorage, Space, Storage};
+    use alloc::{format, vec};
+    use proptest::prelude::*;
+
+    const A: OriginId = OriginId(0xa);
+    const B: OriginId = OriginId(0xb);
+
+    /// One key's rows on a disk, and what was applied.
+    #[derive(Default)]
+    struct Disk {
+        rows: MemStorage,
+        origins: Origins,
+        vector: VersionVector,
+    }
+
+    impl Disk {
+        fn with(head: Cell<Head>, slots: &[(SlotId, Slot)], members: &[(Member, Cell<()>)]) -> Disk {
+            let mut disk = Disk::default();
+            let mut batch = Batch::default();
+            for origin in [A, B] {
+                disk.origins.number(&mut batch, origin);
+            }
+            let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k").unwrap());
+            let place = Place { shard: crate::id::ShardId(0), bucket: &bucket, key: &key };
+            rows::put_head(&mut batch, &disk.origins, place, &head);
+            for (id, slot) in slots {
+                rows::put_slot(&mut batch, place, *id, *slot);
+            }
+            for (member, cell) in members {
+                rows::put_member(&mut batch, &disk.origins, place, member, cell);
+            }
+            disk.rows.write(&batch).unwrap();
+            disk
+        }
+
+        fn applied(mut self, dots: &[Dot]) -> Disk {
+            self.vector = dots.iter().copied().collect();
+            self
+        }
+
+        fn inspect(&self) -> Inspection {
+            let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k").unwrap());
+            let place = Place { shard: crate::id::ShardId(0), bucket: &bucket, key: &key };
+            let view = View { disk: &self.rows, origins: &self.origins, vector: &self.vector, place };
+            inspect(view, true)
+        }
+    }
+
+    fn dot(origin: OriginId, seq: u64) -> Dot {
+        Dot::new(origin, seq)
+    }
+
+    fn register(ms: u64, value: &[u8]) -> Head {
+        let content_type = ContentType::new("text/plain").unwrap();
+        Head::Register(Register { hlc: Hlc::from_ms(ms), content_type, value: value.to_vec() })
+    }
+
+    fn member(text: &str, dots: &[Dot]) -> (Member, Cell<()>) {
+        (Member::new(text).unwrap(), dots.iter().map(|dot| (*dot, ())).collect())
+    }
+
+    fn set(members: &[(Member, Cell<()>)]) -> Disk {
+        Disk::with([(dot(A, 1), Head::Set)].into_iter().collect(), &[], members)
+    }
+
+    fn content(inspection: &Inspection) -> &Content {
+        inspection.content().unwrap_or_else(|| panic!("{inspection:?}"))
+    }
+
+    #[test]
+    fn a_key_is_shown_with_its_dots_and_the_write_that_is_read() {
+        let head = [(dot(A, 1), register(5, b"first")), (dot(B, 1), register(4, b"second"))];
+        let shown = Disk::with(head.into_iter().collect(), &[], &[]).inspect();
+        let shown = content(&shown);
+        assert_eq!(
+            shown.head.iter().map(|one| (one.dot, one.wins, one.bytes)).collect::<Vec<_>>(),
+            [(dot(A, 1), true, 5), (dot(B, 1), false, 6)]
+        );
+        assert!(shown.is_whole && !shown.more && shown.member_count == 0);
+        let slot = Slot { base: Mark { seq: 2, total: 3 }, last: Mark { seq: 9, total: 10 } };
+        let spent = Slot { base: slot.last, last: slot.last };
+        let slots = [(SlotId { origin: A, birth: 1 }, slot), (SlotId { origin: B, birth: 1 }, spent)];
+        let counted = Disk::with([(dot(A, 1), Head::Counter)].into_iter().collect(), &slots, &[]).inspect();
+        assert_eq!((content(&counted).sum, content(&counted).slots.len()), (7, 2), "spent slots are shown");
+        let set = set(&[member("jazz", &[dot(A, 1)]), member("opera", &[dot(A, 2), dot(B, 1)])]).inspect();
+        let members = &content(&set).members;
+        assert_eq!(members[1].cell.dots().collect::<Vec<_>>(), [dot(A, 2), dot(B, 1)]);
+        let nothing = content(&Disk::default().inspect()).clone();
+        assert!(nothing.head.is_empty() && nothing.slots.is_empty() && nothing.members.is_empty());
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_and_what_is_compared_is_not() {
+        let many: Vec<(Member, Cell<()>)> =
+            (0..200).map(|n| member(&format!("{n:04096}"), &[dot(A, n + 1)])).collect();
+        let heads = |last: u8| {
+            let values =
+                (1..=120).map(|seq| (dot(A, seq), register(seq, &[&[7; 70_000][..], &[last]].concat())));
+            Disk::with(values.collect(), &[], &many).inspect()
+        };
+        let shown = heads(0);
+        assert!(shown.to_bytes().len() <= INSPECTION_BYTES_MAX, "{}", shown.to_bytes().len());
+        let one = content(&shown);
+        assert_eq!((one.head.len(), one.head[0].bytes, one.member_count), (SHOWN_MAX, 70_001, 200));
+        assert!(one.more && one.is_whole && one.members.len() < SHOWN_MAX);
+        assert_eq!(Inspection::from_bytes(&shown.to_bytes()).as_ref(), Ok(&shown));
+        let other = heads(1);
+        assert_eq!(content(&other).head, one.head, "they differ beyond what is shown");
+        assert_eq!(agree(&[&shown, &other]), Some(false));
+        let few = content(&set(&many[..60]).inspect()).clone();
+        assert_eq!((few.members.len(), few.more), (60, false));
+    }
+
+    #[test]
+    fn of_a_set_that_is_too_large_nobody_says_that_it_agrees_unless_the_vectors_do() {
+        let members: Vec<_> =
+            (0..=MEMBERS_READ_MAX as u64).map(|n| member(&format!("{n:06}"), &[dot(A, n + 1)])).collect();
+        let all = set(&members).applied(&[dot(A, 20_000)]).inspect();
+        let seen = content(&all);
+        assert_eq!((seen.member_count, seen.is_whole, seen.more), (MEMBERS_READ_MAX as u64, false, true));
+        assert_eq!(agree(&[&all, &all]), Some(true), "they have applied the same");
+        let later = set(&members).applied(&[dot(A, 20_001)]).inspect();
+        assert_eq!(agree(&[&all, &later]), None);
+        let short = set(&members[..MEMBERS_READ_MAX]).applied(&[dot(A, 20_001)]).inspect();
+        assert_eq!(agree(&[&all, &short]), Some(false));
+    }
+
+    #[test]
+    fn replicas_agree_by_content_and_not_by_what_they_applied_beside_it() {
+        let spent = Slot { base: Mark { seq: 1, total: 5 }, last: Mark { seq: 1, total: 5 } };
+        let counter = |slots: &[(SlotId, Slot)]| {
+            Disk::with([(dot(A, 1), Head::Counter)].into_iter().collect(), slots, &[])
+        };
+        let plain = counter(&[]).applied(&[dot(A, 1)]).inspect();
+        let with_spent = counter(&[(SlotId { origin: B, birth: 1 }, spent)]).applied(&[dot(B, 3)]).inspect();
+        assert_eq!(agree(&[&plain, &with_spent]), Some(true), "a spent slot is no content");
+        let quarantined = Inspection { finding: Finding::Quarantined, ..plain.clone() };
+        assert_eq!(agree(&[&plain, &quarantined]), Some(false));
+        assert_eq!(agree(&[]), Some(true));
+    }
+
+    #[test]
+    fn a_dot_that_is_only_elsewhere_was_not_applied_or_was_taken_away() {
+        let jazz = member("jazz", &[dot(A, 1)]);
+        let at_one =
+            set(&[jazz.clone(), member("opera", &[dot(B, 4)])]).applied(&[dot(A, 1), dot(B, 4)]).inspect();
+        let at_two = set(&[]).applied(&[dot(A, 2), dot(B, 3)]).inspect();
+        let dots = |dots: BTreeSet<Dot>| dots.into_iter().collect::<Vec<_>>();
+        assert_eq!(dots(at_two.lacking(&[&at_one])), [dot(B, 4)]);
+        assert_eq!(dots(at_two.killed(&[&at_one])), [dot(A, 1)], "gone from the set, and alive in the head");
+        assert_eq!(dots(at_one.killed(&[&at_two])), []);
+        assert_eq!(dots(at_one.lacking(&[&at_two])), []);
+        let slot = Slot { base: Mark::default(), last: Mark { seq: 7, total: 1 } };
+        let counted =
+            Disk::with(Cell::default(), &[(SlotId { origin: B, birth: 1 }, slot)], &[]).applied(&[dot(B, 7)]);
+        assert_eq!(dots(at_two.lacking(&[&counted.inspect()])), [dot(B, 7)], "an increment");
+    }
+
+    #[test]
+    fn a_damaged_row_is_said_to_be_and_nothing_beside_it_is_shown() {
+        for space in [Space::Head, Space::Cell] {
+            let mut disk = set(&[member("jazz", &[dot(A, 1)])]).applied(&[dot(A, 1)]);
+            let row = disk.rows.rows(space).next().expect("there is one").0.to_vec();
+            disk.rows.damage(space, &row, |value| value[0] ^= 1);
+            let found = disk.inspect();
+            let Finding::Damaged(why) = &found.finding else { panic!("{found:?}") };
+            assert!(why.contains("damaged"), "{why}");
+            assert_eq!(found.vector, disk.vector);
+            assert_eq!(Inspection::from_bytes(&found.to_bytes()).as_ref(), Ok(&found));
+        }
+    }
+
+    // -- as bytes -------------------------------------------------------------------------------------------------------
+
+    fn dots() -> impl Strategy<Value = Vec<Dot>> {
+        proptest::collection::vec((0..4u64, 1..9u64), 0..4)
+            .prop_map(|dots| dots.into_iter().map(|(origin, seq)| dot(OriginId(origin), seq)).collect())
+    }
+
+    fn sibling() -> impl Strategy<Value = (Dot, Head)> {
+        let value = proptest::collection::vec(any::<u8>(), 0..20);
+        (0..4u64, 1..9u64, 0..9u64, value, 1..=3u8).prop_map(|(origin, seq, ms, value, kind)| {
+            let head = match Type::from_bytes(&[kind]).unwrap() {
+                Type::Register => register(ms, &value),
+                Type::Counter => Head::Counter,
+                Type::Set => Head::Set,
+            };
+            (dot(OriginId(origin), seq), head)
+        })
+    }
+
+    fn inspections() -> impl Strategy<Value = Inspection> {
+        let siblings = proptest::collection::vec(sibling(), 0..4);
+        let slots = proptest::collection::btree_map((0..3u64, 1..5u64), (0..9u64, any::<i64>()), 0..3);
+        let members = proptest::collection::btree_map("[a-z]{1,3}", dots(), 0..4);
+        let content = (siblings, slots, members, any::<bool>(), any::<u128>()).prop_map(
+            |(head, slots, members, flag, digest)| {
+                let slot = |((origin, birth), (seq, total)): ((u64, u64), (u64, i64))| SlotShown {
+                    id: SlotId { origin: OriginId(origin), birth },
+                    slot: Slot { base: Mark::default(), last: Mark { seq, total: total.into() } },
+                };
+                let members = members.into_iter().map(|(text, dots)| member(&text, &dots));
+                Content {
+                    head: siblings_of(head),
+                    slots: slots.into_iter().map(slot).collect(),
+                    sum: digest as i128,
+                    members: members.map(|(member, cell)| MemberShown { member, cell }).collect(),
+                    member_count: digest as u64,
+                    more: flag,
+                    is_whole: !flag,
+                    digest,
+                }
+            },
+        );
+        let finding = prop_oneof![
+            8 => content.prop_map(|content| Finding::Content(Box::new(content))),
+            1 => Just(Finding::Quarantined),
+            1 => "[a-zü ]{0,20}".prop_map(Finding::Damaged),
+        ];
+        (dots(), finding)
+            .prop_map(|(dots, finding)| Inspection { vector: dots.into_iter().collect(), finding })
+    }
+
+    fn siblings_of(head: Vec<(Dot, Head)>) -> Vec<SiblingShown> {
+        siblings(&head.into_iter().collect())
+    }
+
+    /// What is read is written the same way, so it is no larger than its bytes say, whatever they are.
+    fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
+        if let Ok(inspection) = Inspection::from_bytes(bytes) {
+            prop_assert_eq!(inspection.to_bytes(), bytes);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn inspections_come_back(inspection in inspections()) {
+            prop_assert_eq!(Inspection::from_bytes(&inspection.to_bytes()), Ok(inspection));
+        }
+
+        #[test]
+        fn damaged_inspections_never_panic(
+            inspection in inspections(),
+            damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..3),
+            cut: usize,
+        ) {
+            let mut bytes = inspection.to_bytes();
+            for (place, with) in damage {
+                let place = place % bytes.len();
+                bytes[place] = with;
+            }
+            bytes.truncate(cut % (bytes.len() * 4));
+            check(&bytes)?;
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            check(&bytes)?;
+            // In service, with an empty vector.
+            check(&[&[0, 0, IN_SERVICE][..], &bytes].concat())?;
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_longer_than_any_is_refused_before_it_is_read() {
+        let slot = SlotShown { id: SlotId { origin: A, birth: 1 }, slot: Slot::default() };
+        let mut bytes = vec![0, 0, IN_SERVICE, 0];
+        codec::put_list(&mut bytes, &vec![slot; SHOWN_MAX + 1]);
+        let refused = DecodeError::Invalid("inspection: more than is shown");
+        assert_eq!(Inspection::from_bytes(&bytes), Err(refused));
+    }
+}
