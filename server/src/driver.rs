@@ -29,6 +29,7 @@ use meridian_core::id::{OriginId, RequestId};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
+use meridian_core::replica::inspect::{Finding, Inspection};
 use meridian_core::replica::read::Found;
 use meridian_core::replica::write::Write;
 use meridian_core::storage::StorageError;
@@ -116,6 +117,20 @@ impl Door {
             Err(Failure::Refused(refusal)) => Err(refusal),
             Err(Failure::Storage(_)) => Ok(None),
         }
+    }
+
+    /// Shows a key as this node's replica has it. Where a row is damaged, the node is told to read the key: it will find
+    /// the same, and take the replica out of service.
+    pub fn inspect(&self, bucket: &Bucket, key: &Key) -> Inspection {
+        let inspection = self.published.load().inspect(bucket, key);
+        if let Finding::Damaged(_) = inspection.finding {
+            let operation = Operation::Read { named: None };
+            let request = Request { bucket: bucket.clone(), key: key.clone(), operation };
+            let (waiter, _nobody) = Waiter::at(self.desk);
+            // A queue that is full has requests that may find it as well.
+            let _full = self.work.try_send(Work::Ask(Box::new(Ask { request, waiter })));
+        }
+        inspection
     }
 
     /// Asks the node. The reply comes when all that it says is durable.
@@ -371,6 +386,7 @@ fn value_bytes(request: &Request) -> usize {
 mod tests {
     use super::*;
     use meridian_core::id::OriginId;
+    use meridian_core::storage::{Batch, Space, Storage as _};
     use std::time::Duration;
     use tokio::time::timeout;
 
@@ -406,5 +422,36 @@ mod tests {
         // What is taken makes room.
         drop(queue.recv().await);
         timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room again");
+    }
+    #[tokio::test]
+    async fn a_damaged_row_that_an_inspection_finds_is_shown_to_the_node() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut rocks = Rocks::open(place.path(), 1 << 20).expect("RocksDB opens");
+        let config = Config::default();
+        let node = Node::open(config.clone(), &rocks, OriginId(1)).expect("an empty disk opens");
+        let Request { bucket, key, .. } = read();
+        let shard = config.shards.shard_of(&bucket, &key);
+        // The head's row: shard, bucket, 00, key.
+        let mut batch = Batch::default();
+        batch.put(
+            Space::Head,
+            [&shard.0.to_be_bytes()[..], b"b\0k"].concat(),
+            b"not what was written".into(),
+        );
+        rocks.write(&batch).expect("it is written");
+        let standings = Standings::of(&node, config.shards);
+        let published = Arc::new(ArcSwap::from_pointee(Published { snapshot: rocks.snapshot(), standings }));
+        let (work, mut queue) = mpsc::channel(1);
+        let door = Door { work, inputs: Arc::new(Semaphore::new(1)), published, desk: 0 };
+        let found = door.inspect(&bucket, &key).finding;
+        assert!(matches!(found, Finding::Damaged(_)), "{found:?}");
+        let asked = matches!(queue.try_recv(), Ok(Work::Ask(ask)) if ask.request == read());
+        assert!(asked, "the node is to read it");
+        let other = Key::new(b"other").expect("a key");
+        assert!(
+            matches!(door.inspect(&bucket, &other).finding, Finding::Content(_)),
+            "of another key, nothing"
+        );
+        assert!(queue.try_recv().is_err());
     }
 }

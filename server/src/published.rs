@@ -8,6 +8,7 @@ use meridian_core::cell::Type;
 use meridian_core::id::ShardId;
 use meridian_core::name::{Bucket, Key, ShardCount};
 use meridian_core::node::Node;
+use meridian_core::replica::inspect::{Inspection, inspect};
 use meridian_core::replica::read::{self, Found};
 use meridian_core::rows::{Origins, Place};
 use meridian_core::types::{Failure, Refusal, View};
@@ -103,5 +104,18 @@ impl Published {
         }
         let place = Place { shard, bucket, key };
         read::read(View { disk: &self.snapshot, origins: &self.standings.origins, vector, place }, named)
+    }
+    /// The shard of a key.
+    pub fn shard_of(&self, bucket: &Bucket, key: &Key) -> ShardId {
+        self.standings.count.shard_of(bucket, key)
+    }
+
+    /// Shows a key as this node's replica has it.
+    pub fn inspect(&self, bucket: &Bucket, key: &Key) -> Inspection {
+        let shard = self.shard_of(bucket, key);
+        let Standing { vector, quarantined } = self.standings.at(shard);
+        let place = Place { shard, bucket, key };
+        let view = View { disk: &self.snapshot, origins: &self.standings.origins, vector, place };
+        inspect(view, !quarantined)
     }
 }

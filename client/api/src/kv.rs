@@ -10,6 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands before the bucket in the path of every key.
 pub const ROOT: &str = "/v1/kv/";
+/// What stands before the bucket in the path that shows a key on every replica.
+pub const INSPECT_ROOT: &str = "/v1/inspect/";
 /// The query parameter for a key as base64url without padding.
 pub const KEY64: &str = "key64";
 
@@ -20,10 +22,19 @@ const KEY: &AsciiSet = &SEGMENT.remove(b'/');
 
 /// The path of a key, with a query where it needs one: `/v1/kv/users/42`, `/v1/kv/users?key64=Li4`.
 pub fn key_path(bucket: &str, key: &[u8]) -> String {
+    path_under(ROOT, bucket, key)
+}
+
+/// The path that shows a key on every replica: `/v1/inspect/users/42`.
+pub fn inspect_path(bucket: &str, key: &[u8]) -> String {
+    path_under(INSPECT_ROOT, bucket, key)
+}
+
+fn path_under(root: &str, bucket: &str, key: &[u8]) -> String {
     let bucket = encoded(bucket);
     match str::from_utf8(key) {
-        Ok(key) if survives_in_a_path(key) => format!("{ROOT}{bucket}/{}", utf8_percent_encode(key, KEY)),
-        _ => format!("{ROOT}{bucket}?{KEY64}={}", key64(key)),
+        Ok(key) if survives_in_a_path(key) => format!("{root}{bucket}/{}", utf8_percent_encode(key, KEY)),
+        _ => format!("{root}{bucket}?{KEY64}={}", key64(key)),
     }
 }
 
@@ -74,6 +85,12 @@ mod tests {
         assert_eq!(key_path("b", b"\xff\xfe"), "/v1/kv/b?key64=__4");
         assert_eq!(key_path("b", b""), "/v1/kv/b?key64=");
         assert_eq!(key_path("b", b".../.a/a."), "/v1/kv/b/.../.a/a.");
+    }
+
+    #[test]
+    fn a_key_is_inspected_under_the_same_name() {
+        assert_eq!(inspect_path("users", b"42/a b"), "/v1/inspect/users/42/a%20b");
+        assert_eq!(inspect_path("b", b".."), "/v1/inspect/b?key64=Li4");
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn line(shows: Shows, place: &Place, answer: &Answer) -> Result<String, CliError
         },
         Shows::Done => Line { ok: Some(true), context, ..named },
         Shows::Number => Line { value: Some(Embedded::Json(number(answer)?)), ..named },
+        Shows::Answer => return Ok(json(answer)?.into()),
         Shows::Changes => {
             let changes = changes(answer)?;
             Line { added: Some(changes.added), removed: Some(changes.removed), ..named }
@@ -95,6 +96,7 @@ fn plain(shows: Shows, answer: &Answer) -> Result<String, CliError> {
             Err(_) => format!("{} bytes that are not text: --raw writes them", answer.body.len()),
         },
         Shows::Done => "ok".into(),
+        Shows::Answer => harmless(&laid_out(json(answer)?)),
         Shows::Number => number(answer)?.get().into(),
         Shows::Changes => {
             let changes = changes(answer)?;
@@ -123,4 +125,78 @@ fn changes(answer: &Answer) -> Result<Changes, CliError> {
 
 fn strange(wanted: &str) -> CliError {
     CliError::Failed(format!("it was done, but the answer is not {wanted}: is this a Meridian node?"))
+}
+
+/// The answer, which is JSON.
+fn json(answer: &Answer) -> Result<&str, CliError> {
+    let json = serde_json::from_slice::<&RawValue>(&answer.body);
+    json.map(RawValue::get).map_err(|_| {
+        CliError::Failed("the answer is not one of a Meridian node: is this the right endpoint?".into())
+    })
+}
+
+/// JSON with a line for each item, for a person. Numbers keep their text, and it may be nested as deep as it likes.
+fn laid_out(json: &str) -> String {
+    let (mut out, mut depth, mut quoted, mut escaped, mut empty) =
+        (String::new(), 0_usize, false, false, false);
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    for letter in json.chars() {
+        if quoted {
+            quoted = letter != '"' || escaped;
+            escaped = letter == '\\' && !escaped;
+            out.push(letter);
+            continue;
+        }
+        let closes = matches!(letter, ']' | '}');
+        match letter {
+            _ if letter.is_ascii_whitespace() => continue,
+            _ if closes => {
+                depth = depth.saturating_sub(1);
+                if !empty {
+                    line(&mut out, depth);
+                }
+            }
+            _ if empty => line(&mut out, depth),
+            _ => {}
+        }
+        out.push(letter);
+        empty = matches!(letter, '[' | '{');
+        depth += usize::from(empty);
+        match letter {
+            ',' => line(&mut out, depth),
+            ':' => out.push(' '),
+            _ => quoted = letter == '"',
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_laid_out_as_it_is_meant() {
+        let json = r#"{"a":[1.50, {"b" :"x\\\",[{: y\\"}],"c":{},"d":[ ],"e":[[]]}"#;
+        let expected = r#"{
+  "a": [
+    1.50,
+    {
+      "b": "x\\\",[{: y\\"
+    }
+  ],
+  "c": {},
+  "d": [],
+  "e": [
+    []
+  ]
+}"#;
+        assert_eq!(laid_out(json), expected);
+        assert_eq!(laid_out("12345678901234567890123"), "12345678901234567890123");
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        assert_eq!(laid_out(&deep).replace(['\n', ' '], ""), deep);
+    }
 }

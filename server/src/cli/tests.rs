@@ -205,6 +205,19 @@ fn a_terminal_shows_the_plain_value() {
 }
 
 #[test]
+fn inspect_shows_the_answer_and_lays_it_out_on_a_terminal() {
+    let json = r#"{"agree":true,"replicas":[{"n":1.50}]}"#;
+    let answer = response("200 OK", &[("content-type", "application/json")], json);
+    let (asked, ended) = exchange(answer.clone(), &["inspect", "users/4 2"]);
+    assert_eq!(asked.line, "GET /v1/inspect/users/4%202 HTTP/1.1");
+    assert_eq!(ended.unwrap(), format!("{json}\n"));
+    let shown = run_at_terminal(answer.clone(), &["inspect", "users/42"]);
+    assert_eq!(shown.lines().nth(1), Some("  \"agree\": true,"), "{shown}");
+    assert!(shown.contains("\"n\": 1.50\n"), "{shown}");
+    assert_eq!(run_at_terminal(answer, &["inspect", "users/42", "--json"]), format!("{json}\n"));
+}
+
+#[test]
 fn del_has_no_body() {
     let (asked, ended) = exchange(response("204 No Content", &[], ""), &["del", "b/k", "--context", "tok"]);
     assert_eq!(asked.line, "DELETE /v1/kv/b/k HTTP/1.1");
@@ -366,7 +379,10 @@ fn every_command_shows_examples() {
     let names: Vec<&str> = commands.get_subcommands().map(Command::get_name).collect();
     assert_eq!(
         names,
-        ["start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "cluster", "tls", "ceiling"]
+        [
+            "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "inspect", "cluster", "tls",
+            "ceiling"
+        ]
     );
     for command in commands.get_subcommands() {
         let help = command.clone().render_long_help().to_string();

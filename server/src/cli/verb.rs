@@ -40,6 +40,8 @@ pub(super) enum Shows {
     Number,
     /// How many members came and went.
     Changes,
+    /// The answer itself.
+    Answer,
 }
 
 /// A client command, understood.
@@ -51,8 +53,8 @@ pub(super) struct Call {
 }
 
 /// The client commands.
-pub(super) fn commands() -> [Command; 6] {
-    [put(), get(), del(), inc(), add(), rem()]
+pub(super) fn commands() -> [Command; 7] {
+    [put(), get(), del(), inc(), add(), rem(), inspect()]
 }
 
 /// The request that a command's words make. A value may come from a file or from `input`.
@@ -71,6 +73,10 @@ pub(super) fn call(name: &str, matches: &ArgMatches, input: &mut dyn Read) -> Re
         }
         "add" => (operation(path, &json!({"op": "add", "members": members(matches)})), Shows::Changes),
         "rem" => (operation(path, &json!({"op": "remove", "members": members(matches)})), Shows::Changes),
+        "inspect" => {
+            let path = kv::inspect_path(place.bucket.as_str(), place.key.as_bytes());
+            (Request::new(Method::GET, path), Shows::Answer)
+        }
         _ => unreachable!("clap knows no command {name:?}"),
     };
     let request = match one::<String>(matches, "context") {
@@ -175,14 +181,28 @@ fn rem() -> Command {
     )
 }
 
-/// A command with what all of them have.
+fn inspect() -> Command {
+    let about = "Shows a key as every replica has it: cells, dots, versions";
+    with_common_arguments(Command::new("inspect").about(about).arg(key())).after_help(
+        "Examples:\n  \
+         meridian inspect users/42\n  \
+         meridian inspect users/42 | jq .agree",
+    )
+}
+
+/// A command with what all of them have that read or write a value.
 fn verb(name: &'static str, about: &'static str) -> Command {
-    let key = Arg::new("KEY").help("BUCKET/KEY, like users/42; the key may have more slashes").required(true);
     let kind = Arg::new("type").long("type").value_name("TYPE").value_parser(word);
-    with_common_arguments(Command::new(name).about(about).args([
-        key.value_parser(OsStringValueParser::new().try_map(place)),
-        kind.help("The key's type, where it is not the default or there are several"),
-    ]))
+    with_common_arguments(
+        Command::new(name)
+            .about(about)
+            .args([key(), kind.help("The key's type, where it is not the default or there are several")]),
+    )
+}
+
+fn key() -> Arg {
+    let key = Arg::new("KEY").help("BUCKET/KEY, like users/42; the key may have more slashes").required(true);
+    key.value_parser(OsStringValueParser::new().try_map(place))
 }
 
 /// A client command's: where to ask, and how to show the answer.

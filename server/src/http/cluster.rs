@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long a member may take to say what it has.
-const ASK_TIME_MAX: Duration = Duration::from_secs(1);
+pub(super) const ASK_TIME_MAX: Duration = Duration::from_secs(1);
 /// Longest body of a PUT to `/v1/dev/links`, in bytes.
 const LINKS_BYTES_MAX: usize = 64 << 10;
 const JSON: &str = "application/json";

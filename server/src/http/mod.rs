@@ -11,6 +11,7 @@ mod answer;
 mod body;
 mod cluster;
 mod connection;
+mod inspect;
 mod kv;
 mod operations;
 mod request;
@@ -134,6 +135,7 @@ impl App {
         match resource {
             Resource::Kv(..) if self.state.is_filling() => not_filled().into(),
             Resource::Kv(bucket, key) => kv::handle(self, parts, bucket, key, body).await,
+            Resource::Inspect(bucket, key) => inspect::handle(self, parts, bucket, key).await,
             Resource::Health => self.plain(parts, || Ok(with_body(StatusCode::OK, TEXT, "ok\n"))),
             Resource::Ready => self.plain(parts, || match self.state.is_serving() {
                 true if self.state.is_filling() => Err(not_filled()),

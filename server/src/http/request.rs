@@ -19,6 +19,8 @@ use std::net::IpAddr;
 pub(super) enum Resource<'a> {
     /// `/v1/kv/{bucket}/{key…}`: both as they stand in the path, and whether there is a key.
     Kv(&'a str, Option<&'a str>),
+    /// `/v1/inspect/{bucket}/{key…}`: the same.
+    Inspect(&'a str, Option<&'a str>),
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -50,16 +52,25 @@ pub(super) fn resource(path: &str) -> Resource<'_> {
         _ => {}
     }
     if let Some(rest) = path.strip_prefix("/v1/kv/") {
-        let (bucket, key) = rest.split_once('/').map_or((rest, None), |(bucket, key)| (bucket, Some(key)));
+        let (bucket, key) = place(rest);
         return Resource::Kv(bucket, key);
+    }
+    if let Some(rest) = path.strip_prefix("/v1/inspect/") {
+        let (bucket, key) = place(rest);
+        return Resource::Inspect(bucket, key);
     }
     let begins =
         |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
-    let absent = ["/v1/watch", "/v1/buckets", "/v1/cluster", "/v1/inspect", "/v1/dev"];
+    let absent = ["/v1/watch", "/v1/buckets", "/v1/cluster", "/v1/dev"];
     match absent.into_iter().any(begins) {
         true => Resource::Absent,
         false => Resource::Unknown,
     }
+}
+
+/// The bucket and the key in what follows a resource's name.
+fn place(rest: &str) -> (&str, Option<&str>) {
+    rest.split_once('/').map_or((rest, None), |(bucket, key)| (bucket, Some(key)))
 }
 
 /// The parameters of a request for a key.
@@ -102,6 +113,24 @@ pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refused> {
             }
         }
         seen.push(name);
+    }
+    Ok(found)
+}
+
+/// The only parameter of a request to inspect a key.
+///
+/// # Errors
+/// 400 for any other, for one that is given twice, and for what is no base64url.
+pub(super) fn only_key64(uri: &Uri) -> Result<Option<Vec<u8>>, Refused> {
+    let mut found = None;
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if name != "key64" {
+            let detail = format!("there is no parameter ?{name}= (this page has one, key64)");
+            return Err(Refused::new(Code::UnknownParameter, detail));
+        }
+        if found.replace(key64(&value)?).is_some() {
+            return Err(Refused::new(Code::InvalidParameter, "?key64= is given twice"));
+        }
     }
     Ok(found)
 }
@@ -161,7 +190,9 @@ pub(super) fn names(
                 "name the key in the path or as key64, not both",
             ));
         }
-        (None, None) => return Err(Refused::new(Code::KeyEmpty, "name a key: /v1/kv/{bucket}/{key}")),
+        (None, None) => {
+            return Err(Refused::new(Code::KeyEmpty, "name a key behind the bucket: {bucket}/{key}"));
+        }
         (None, Some(key)) => key,
         (Some(key), None) => {
             let key = decoded(key)?;

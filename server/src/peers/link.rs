@@ -5,10 +5,11 @@
 //! | one way | 1 | messages of core, a frame each, for as long as the connection lives |
 //! | one way | 2 | one frame: the member list, as JSON |
 //! | both ways | 1 | asks for the version vectors; the answer is one frame |
+//! | both ways | 2 | a frame, which asks how the replica has a key (`inspect`); the answer is one frame |
 
 use super::frame::{self, FRAME_BYTES_MAX, FrameError};
 use super::hello::Close;
-use super::{Member, Shared};
+use super::{Member, Shared, inspect};
 use crate::outbox::Queue;
 use crate::published::Standings;
 use meridian_core::codec::Encode as _;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 const MESSAGES: u8 = 1;
 const MEMBERS: u8 = 2;
 const VECTORS: u8 = 1;
+pub(super) const INSPECT: u8 = 2;
 /// Longest member list, in bytes.
 const MEMBERS_BYTES_MAX: usize = 256 << 10;
 /// Frames are written together up to about this many bytes.
@@ -214,6 +216,7 @@ async fn answer_request(
             }
             Ok(())
         }
+        INSPECT => inspect::answer(shared, send, receive).await,
         kind => Err(LinkError::NotUnderstood(format!("a request of kind {kind}"))),
     }
 }

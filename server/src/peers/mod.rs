@@ -19,6 +19,7 @@ mod endpoint;
 mod faults;
 mod frame;
 mod hello;
+mod inspect;
 mod link;
 mod members;
 mod table;
@@ -38,7 +39,9 @@ use faults::Cuts;
 use hello::{Close, Greeter};
 use members::Members;
 use meridian_core::id::{NodeId, OriginId};
+use meridian_core::name::{Bucket, Key};
 use meridian_core::node::Input;
+use meridian_core::replica::inspect::Inspection;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -207,6 +210,24 @@ impl Peers {
     pub async fn vectors(&self, peer: NodeId, time_max: Duration) -> Result<Vectors, String> {
         let connection = self.0.table().connection(peer).ok_or("there is no connection")?;
         match timeout(time_max, link::ask_vectors(&connection)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it does not answer within {time_max:?}")),
+        }
+    }
+
+    /// How a peer's replica has a key, in its newest durable state.
+    ///
+    /// # Errors
+    /// When it cannot be reached or does not answer in time; in words.
+    pub async fn inspect(
+        &self,
+        peer: NodeId,
+        bucket: &Bucket,
+        key: &Key,
+        time_max: Duration,
+    ) -> Result<Inspection, String> {
+        let connection = self.0.table().connection(peer).ok_or("there is no connection")?;
+        match timeout(time_max, inspect::ask(&connection, bucket, key)).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it does not answer within {time_max:?}")),
         }
