@@ -23,7 +23,7 @@ pub(super) async fn answer(
     mut receive: RecvStream,
 ) -> Result<(), LinkError> {
     let bytes = match frame::read(&mut receive, REQUEST_BYTES_MAX).await {
-        // The asker may have given up, here or below: that is no reason to end the connection.
+        // The asker may have given up: see the caller.
         Err(FrameError::Ended(_)) => return Ok(()),
         bytes => bytes?,
     };

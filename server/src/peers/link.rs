@@ -207,10 +207,11 @@ async fn answer_request(
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), LinkError> {
-    match first_byte(&mut receive).await? {
+    // The asker may have given up before it said anything, or give up below: that is no reason to end the connection.
+    let Ok(kind) = first_byte(&mut receive).await else { return Ok(()) };
+    match kind {
         VECTORS => {
             let bytes = encode_vectors(&shared.door.published().standings);
-            // The asker may have given up: that is no reason to end the connection.
             if frame::write(&mut send, &bytes).await.is_ok() {
                 let _given_up = send.finish();
             }
