@@ -158,12 +158,13 @@ impl Slot {
         self.last.total.saturating_sub(self.base.total)
     }
 
-    /// The slot as digests see it: its last increment and its value. How it came to the value is no content.
-    pub(crate) fn content(self) -> Vec<u8> {
-        Mark { seq: self.last.seq, total: self.value() }.to_bytes()
+    /// What two replicas know of a slot, together: marks are absolute, so of each the later one.
+    pub(crate) fn join(self, other: Slot) -> Slot {
+        let later = |a: Mark, b: Mark| if a.seq < b.seq { b } else { a };
+        Slot { base: later(self.base, other.base), last: later(self.last, other.last) }
     }
 
-    /// Whether all of it was reset. Such a slot is a marker: it is no content, and goes once all members know.
+    /// Whether all of it was reset. Such a slot is a marker: nobody is shown it, and it stays until a delta folds it.
     pub fn is_spent(self) -> bool {
         self.base.seq >= self.last.seq
     }

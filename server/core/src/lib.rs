@@ -22,10 +22,12 @@ pub mod delta;
 
 // -- one replica -------------------------------------------------------------------------------------------------
 pub mod storage;
+pub mod merkle;
 pub mod rows;
 pub mod types;
-pub mod replica;
 pub mod delta_log;
+pub mod replica;
+pub mod repair;
 pub mod parking;
 
 // -- the whole ---------------------------------------------------------------------------------------------------

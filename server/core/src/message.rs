@@ -4,12 +4,16 @@
 //! |---|---|---|---|
 //! | 1 | `Fresh` | deltas of a shard that the sender has just made | none; a `Pull` if something before them is missing |
 //! | 2 | `Pull` | what the sender has of a shard | `Missing`, always |
-//! | 3 | `Missing` | deltas that the other lacks, as many as fit, none if it has all; whether there are more | a `Pull` if there are more |
-//! | 4 | `Have` | what the sender has applied of a shard, durably | none; a `Pull` of what is lacking, at once or if it stays lacking |
+//! | 3 | `Missing` | deltas that the other lacks, as many as fit, none if it has all; whether there are more, in the log or not | a `Pull` if there are more in the log; a repair if they are not |
+//! | 4 | `Have` | what the sender has applied of a shard, durably, and the root of its tree | none; a `Pull` of what is lacking, at once or if it stays lacking |
+//! | 5 | `Ask` | what a receiver asks in a repair | `Answer`; none to `Close` |
+//! | 6 | `Answer` | what a source answers in a repair | the next `Ask` |
 
 use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::delta::{DELTA_BYTES_MIN, Delta};
+use crate::delta_log::Rest;
 use crate::id::ShardId;
+use crate::repair::{Answer, Ask};
 use crate::version_vector::VersionVector;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -37,8 +41,8 @@ pub enum Message {
         shard: ShardId,
         /// In an order in which the other can apply them.
         deltas: Vec<Arc<Delta>>,
-        /// Whether there are more than these: pull again.
-        more: bool,
+        /// What there is besides.
+        rest: Rest,
     },
     /// An announcement: what the sender has.
     Have {
@@ -46,7 +50,38 @@ pub enum Message {
         shard: ShardId,
         /// What the sender has applied, durably.
         vector: VersionVector,
+        /// The root of its tree then, shortened; `None` while its rows are counted.
+        root: Option<u64>,
     },
+    /// What a receiver asks in a repair.
+    Ask {
+        /// The shard.
+        shard: ShardId,
+        /// Which repair, and which of its requests: an answer names the same.
+        turn: RepairTurn,
+        /// What it asks.
+        ask: Ask,
+    },
+    /// What a source answers in a repair.
+    Answer {
+        /// The shard.
+        shard: ShardId,
+        /// What is answered.
+        turn: RepairTurn,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// Names a request of a repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairTurn {
+    /// Chosen by the receiver, another for each repair.
+    pub repair: u64,
+    /// Chosen by the source, another for each snapshot; 0 where there is none yet.
+    pub snapshot: u64,
+    /// Counts the requests of the repair.
+    pub number: u64,
 }
 
 impl Message {
@@ -56,8 +91,15 @@ impl Message {
             Message::Fresh { shard, .. }
             | Message::Pull { shard, .. }
             | Message::Missing { shard, .. }
-            | Message::Have { shard, .. } => *shard,
+            | Message::Have { shard, .. }
+            | Message::Ask { shard, .. }
+            | Message::Answer { shard, .. } => *shard,
         }
+    }
+
+    /// Whether it belongs to a repair.
+    pub fn is_repair(&self) -> bool {
+        matches!(self, Message::Ask { .. } | Message::Answer { .. })
     }
 }
 
@@ -65,6 +107,8 @@ const FRESH: u8 = 1;
 const PULL: u8 = 2;
 const MISSING: u8 = 3;
 const HAVE: u8 = 4;
+const ASK: u8 = 5;
+const ANSWER: u8 = 6;
 
 impl Encode for ShardId {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -89,16 +133,30 @@ impl Encode for Message {
                 shard.encode(out);
                 have.encode(out);
             }
-            Message::Missing { shard, deltas, more } => {
+            Message::Missing { shard, deltas, rest } => {
                 out.push(MISSING);
                 shard.encode(out);
                 encode_deltas(deltas, out);
-                out.push(u8::from(*more));
+                rest.encode(out);
             }
-            Message::Have { shard, vector } => {
+            Message::Have { shard, vector, root } => {
                 out.push(HAVE);
                 shard.encode(out);
                 vector.encode(out);
+                out.push(u8::from(root.is_some()));
+                out.extend(root.iter().flat_map(|root| root.to_be_bytes()));
+            }
+            Message::Ask { shard, turn, ask } => {
+                out.push(ASK);
+                shard.encode(out);
+                turn.encode(out);
+                ask.encode(out);
+            }
+            Message::Answer { shard, turn, answer } => {
+                out.push(ANSWER);
+                shard.encode(out);
+                turn.encode(out);
+                answer.encode(out);
             }
         }
     }
@@ -108,18 +166,53 @@ impl Encode for Message {
         Ok(match tag {
             FRESH => Message::Fresh { shard, deltas: decode_deltas(input)? },
             PULL => Message::Pull { shard, have: VersionVector::decode(input)? },
-            MISSING => {
-                let deltas = decode_deltas(input)?;
-                let more = match input.u8()? {
-                    0 => false,
-                    1 => true,
-                    tag => return Err(DecodeError::Tag { what: "more", tag }),
+            MISSING => Message::Missing { shard, deltas: decode_deltas(input)?, rest: Rest::decode(input)? },
+            HAVE => {
+                let vector = VersionVector::decode(input)?;
+                let root = match input.u8()? {
+                    0 => None,
+                    1 => Some(input.u64()?),
+                    tag => return Err(DecodeError::Tag { what: "root", tag }),
                 };
-                Message::Missing { shard, deltas, more }
+                Message::Have { shard, vector, root }
             }
-            HAVE => Message::Have { shard, vector: VersionVector::decode(input)? },
+            ASK => Message::Ask { shard, turn: RepairTurn::decode(input)?, ask: Ask::decode(input)? },
+            ANSWER => {
+                Message::Answer { shard, turn: RepairTurn::decode(input)?, answer: Answer::decode(input)? }
+            }
             tag => return Err(DecodeError::Tag { what: "message", tag }),
         })
+    }
+}
+
+impl Encode for Rest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Rest::None => 0,
+            Rest::More => 1,
+            Rest::Truncated => 2,
+        });
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Rest::None),
+            1 => Ok(Rest::More),
+            2 => Ok(Rest::Truncated),
+            tag => Err(DecodeError::Tag { what: "rest", tag }),
+        }
+    }
+}
+
+impl Encode for RepairTurn {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.repair.to_be_bytes());
+        out.extend_from_slice(&self.snapshot.to_be_bytes());
+        codec::put_varint(out, self.number);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(RepairTurn { repair: input.u64()?, snapshot: input.u64()?, number: input.varint()? })
     }
 }
 
@@ -149,6 +242,8 @@ mod tests {
     use crate::hlc::Hlc;
     use crate::id::{Dot, OriginId, Seq};
     use crate::name::{Bucket, ContentType, Key, Member};
+    use crate::repair::{Leaves, Position, RowSent, Unwilling};
+    use crate::storage::Space;
     use proptest::collection::{btree_map, btree_set, vec};
     use proptest::prelude::*;
 
@@ -234,16 +329,63 @@ mod tests {
         })
     }
 
+    fn rest() -> impl Strategy<Value = Rest> {
+        prop_oneof![Just(Rest::None), Just(Rest::More), Just(Rest::Truncated)]
+    }
+
+    fn turn() -> impl Strategy<Value = RepairTurn> {
+        any::<(u64, u64, u64)>().prop_map(|(repair, snapshot, number)| RepairTurn {
+            repair,
+            snapshot,
+            number,
+        })
+    }
+
+    fn position() -> impl Strategy<Value = Position> {
+        (any::<bool>(), vec(any::<u8>(), 0..20))
+            .prop_map(|(head, row)| Position { space: if head { Space::Head } else { Space::Cell }, row })
+    }
+
+    fn ask() -> impl Strategy<Value = Ask> {
+        let leaves = btree_map(0..4_096u16, vec(any::<u64>(), 0..3), 0..5);
+        prop_oneof![
+            (1..3u8).prop_flat_map(|level| {
+                btree_set(0..16u16.pow(level.into()), 0..5)
+                    .prop_map(move |nodes| Ask::Walk { level, nodes: nodes.into_iter().collect() })
+            }),
+            Just(Ask::Rows(Leaves::All)),
+            leaves.prop_map(|leaves| Ask::Rows(Leaves::These(leaves.into_iter().collect()))),
+            position().prop_map(|from| Ask::More { from }),
+            Just(Ask::Close),
+        ]
+    }
+
+    fn answer() -> impl Strategy<Value = Answer> {
+        let row = (position(), vec(any::<u8>(), 0..20)).prop_map(|(at, canonical)| RowSent { at, canonical });
+        let rows = (vec(row, 0..4), proptest::option::of(position()), btree_set(any::<u32>(), 0..4));
+        prop_oneof![
+            vec(any::<[u64; 16]>(), 0..3).prop_map(Answer::Sums),
+            rows.prop_map(|(rows, next, differ)| {
+                let differ = if next.is_some() { Vec::new() } else { differ.into_iter().collect() };
+                Answer::Rows { rows, next, differ }
+            }),
+            prop_oneof![Just(Unwilling::Busy), Just(Unwilling::NotReady), Just(Unwilling::Gone)]
+                .prop_map(Answer::Unwilling),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn messages_come_back(deltas in deltas(), shard: u16, more: bool) {
+        fn messages_come_back(deltas in deltas(), shard: u16, rest in rest(), root: Option<u64>, turn in turn()) {
             let shard = ShardId(shard);
             let have = deltas[0].deps.clone();
             let messages = [
                 Message::Fresh { shard, deltas: deltas.clone() },
                 Message::Pull { shard, have: have.clone() },
-                Message::Missing { shard, deltas: deltas.clone(), more },
-                Message::Have { shard, vector: have },
+                Message::Missing { shard, deltas: deltas.clone(), rest },
+                Message::Have { shard, vector: have.clone(), root },
+                Message::Ask { shard, turn, ask: Ask::Open { have: have.clone() } },
+                Message::Answer { shard, turn, answer: Answer::Opened { vector: have, sums: [3; 16] } },
             ];
             for message in messages {
                 prop_assert_eq!(message.shard(), shard);
@@ -251,6 +393,15 @@ mod tests {
             }
             for delta in &deltas {
                 prop_assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta.as_ref().clone()));
+            }
+        }
+
+        #[test]
+        fn what_a_repair_says_comes_back(shard: u16, turn in turn(), ask in ask(), answer in answer()) {
+            let shard = ShardId(shard);
+            for message in [Message::Ask { shard, turn, ask }, Message::Answer { shard, turn, answer }] {
+                prop_assert!(message.is_repair());
+                prop_assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message));
             }
         }
 
@@ -267,7 +418,7 @@ mod tests {
             damage in vec((any::<usize>(), any::<u8>()), 0..3),
             cut: usize,
         ) {
-            let mut bytes = Message::Missing { shard: ShardId(1), deltas, more: false }.to_bytes();
+            let mut bytes = Message::Missing { shard: ShardId(1), deltas, rest: Rest::None }.to_bytes();
             for (place, with) in damage {
                 let place = place % bytes.len();
                 bytes[place] = with;
@@ -277,7 +428,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), tag in 1..=4u8) {
+        fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), tag in 1..=6u8) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {
                 *first = tag;

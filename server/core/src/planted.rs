@@ -33,6 +33,26 @@ pub enum Bug {
     ClockWithoutBound,
     /// A change is announced once, when it happens, and never again: what was lost on the way stays unknown.
     AnnouncementSkipped,
+    /// Deltas of others are applied while a repair is under way.
+    NoFreeze,
+    /// A repair's rows are read from the live database, while its version vector is that of the snapshot.
+    RepairRowsNewer,
+    /// A repair's version vector is what the source announced last, while its rows are those of the snapshot.
+    RepairVectorNewer,
+    /// The version vector covers what a repair will bring as soon as it begins.
+    RepairJoinedEarly,
+    /// Only some of the rows that a repair has staged are installed.
+    RepairPartlyInstalled,
+    /// Each row that a repair brings is merged by itself, when it arrives.
+    RowMergedAlone,
+    /// The source leaves out rows that it could not read.
+    RepairRowLost,
+    /// The walk down the trees skips one leaf in four.
+    LeafSkipped,
+    /// After a repair the log is said to reach back as far as before.
+    LogHole,
+    /// The log is cut although a member lacks what is cut off, and this is said to be all there is.
+    TruncationDenied,
 }
 
 /// Which deliberate bug a node has: none, but in tests.

@@ -8,6 +8,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Bound, ControlFlow};
@@ -21,13 +22,20 @@ pub enum Space {
     Cell = 2,
     /// The delta log.
     Log = 3,
-    /// Version vectors, the numbers of origins, the format.
+    /// Where logs end and begin, the numbers of origins, the format, what is kept of Merkle trees.
     Meta = 4,
+    /// What a repair has fetched and not installed yet, and deltas that are to be handed over.
+    Stage = 5,
 }
 
 impl Space {
     /// All spaces.
-    pub const ALL: [Space; 4] = [Space::Head, Space::Cell, Space::Log, Space::Meta];
+    pub const ALL: [Space; 5] = [Space::Head, Space::Cell, Space::Log, Space::Meta, Space::Stage];
+
+    /// The space with this number.
+    pub fn numbered(number: u8) -> Option<Space> {
+        Space::ALL.into_iter().find(|space| *space as u8 == number)
+    }
 }
 
 /// The disk failed. Goes straight up: a replica is quarantined or the process stops; never read as absence.
@@ -70,6 +78,15 @@ pub trait Read {
     /// # Errors
     /// [`StorageError::Io`], and what `visit` returns.
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
+}
+
+/// Rows that stand still, whatever is written later.
+pub type Still = Arc<dyn Read + Send + Sync>;
+
+/// A disk as it is lent to a node for one step.
+pub trait Disk: Read {
+    /// The rows as they are now.
+    fn still(&self) -> Still;
 }
 
 /// A disk.
@@ -203,6 +220,41 @@ impl Read for Overlay<'_> {
     }
 }
 
+/// All rows of a replica at one instant: the disk before a turn, and what the turn had changed by then.
+#[derive(Clone)]
+pub struct Snapshot {
+    disk: Still,
+    batch: Arc<Batch>,
+}
+
+impl Snapshot {
+    /// The rows as a turn has them now.
+    pub fn take(disk: &dyn Disk, batch: &Batch) -> Snapshot {
+        let rows = Batch { rows: batch.rows.clone(), undo: Vec::new() };
+        Snapshot { disk: disk.still(), batch: Arc::new(rows) }
+    }
+
+    fn overlay(&self) -> Overlay<'_> {
+        Overlay { disk: &*self.disk, batch: &self.batch }
+    }
+}
+
+impl Read for Snapshot {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.overlay().get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        self.overlay().scan(space, prefix, from, visit)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the rows of one instant, {} of them in a batch", self.batch.len())
+    }
+}
+
 // -- the disk of tests and of the simulator ---------------------------------------------------------------------------
 
 /// Sorted rows in memory, with crash semantics.
@@ -265,6 +317,12 @@ impl Read for MemStorage {
             }
         }
         Ok(())
+    }
+}
+
+impl Disk for MemStorage {
+    fn still(&self) -> Still {
+        Arc::new(MemStorage { rows: self.rows.clone(), unsynced: Vec::new() })
     }
 }
 

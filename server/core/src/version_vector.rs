@@ -11,7 +11,7 @@ use crate::id::{Dot, OriginId, Seq};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use crdts::{CmRDT, VClock};
+use crdts::{CmRDT, CvRDT, VClock};
 
 /// Most origins in one vector. When full, a replica takes no delta of a further origin: not its own (the client is
 /// told), not a peer's (which waits at the peer).
@@ -69,6 +69,24 @@ impl VersionVector {
     /// Covers `origin` up to `seq`, gap or no gap. For reading a vector back, and for the planted bug that does so.
     pub(crate) fn raise(&mut self, dot: Dot) {
         Arc::make_mut(&mut self.live).apply(dot.into());
+    }
+
+    /// Covers `dot` too, unless its sequence is 0, which names nothing.
+    pub(crate) fn cover(&mut self, dot: Dot) {
+        if dot.seq > 0 {
+            self.raise(dot);
+        }
+    }
+
+    /// Covers what either covers: for what a repair brings, which is a whole state and leaves no gap.
+    pub(crate) fn join(&mut self, other: &VersionVector) {
+        self.sealed = self.sealed.max(other.sealed);
+        Arc::make_mut(&mut self.live).merge(VClock::clone(&other.live));
+    }
+
+    /// How many deltas it covers.
+    pub fn deltas(&self) -> u64 {
+        self.iter().fold(0, |sum, dot| sum.wrapping_add(dot.seq))
     }
 
     /// Covers only what both cover.

@@ -5,10 +5,12 @@
 //!   delta before a silence is found to be missing, and one that only a third node has;
 //! - of every shard to every peer once in `announce_all_ms`, a portion at a time: an announcement may be lost too.
 //!
-//! A shard that is out of service, or of which nothing is held, is not announced.
+//! With what it has a node says the root of its tree: who has the same compares. A shard that is out of service, or of which
+//! nothing is held, is not announced.
 
 use super::{Config, Node, Now, Output};
 use crate::id::{NodeId, ShardId};
+use crate::merkle;
 use crate::message::Message;
 use crate::planted::Bug;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -66,15 +68,17 @@ impl Node {
             for peer in peers {
                 self.announce(shard, peer);
             }
+            self.cut_if_long(shard);
         }
     }
 
     fn announce(&mut self, shard: ShardId, to: NodeId) {
         let replica = &self.shard(shard).replica;
-        if replica.is_quarantined() || replica.vector().is_empty() {
+        if replica.is_out_of_service() || replica.vector().is_empty() {
             return;
         }
-        let message = Message::Have { shard, vector: replica.vector().clone() };
+        let root = replica.tree().map(|tree| merkle::short(tree.root()));
+        let message = Message::Have { shard, vector: replica.vector().clone(), root };
         self.turn.outputs.push(Output::Send { to, message });
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Node, Now, Output};
 use crate::delta::Delta;
-use crate::delta_log;
+use crate::delta_log::{self, Rest};
 use crate::id::{NodeId, ShardId};
 use crate::message::Message;
 use crate::planted::Bug;
-use crate::replica::Gate;
+use crate::replica::{Gate, Standing};
 use crate::rows;
-use crate::storage::{Overlay, Read, StorageError};
+use crate::storage::{Disk, Overlay, Read, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,25 +17,38 @@ impl Node {
     pub(super) fn message(
         &mut self,
         now: Now,
-        disk: &dyn Read,
+        disk: &dyn Disk,
         from: NodeId,
         message: Message,
     ) -> Result<(), StorageError> {
         let shard = message.shard();
-        let in_service = self.replica(shard).is_some_and(|replica| !replica.is_quarantined());
-        if !in_service {
+        let Some(replica) = self.replica(shard) else { return Ok(()) };
+        if !hears(replica.standing(), &message) {
             return Ok(());
         }
+        let in_service = !replica.is_out_of_service();
         let done = match message {
             Message::Fresh { deltas, .. } => self.fresh(now, disk, from, shard, deltas),
-            Message::Pull { have, .. } => self.answer_pull(disk, from, shard, &have),
-            Message::Missing { deltas, more, .. } => self.pulled(now, disk, from, shard, deltas, more),
-            Message::Have { vector, .. } => {
-                self.have(now, from, shard, vector);
+            Message::Pull { have, .. } => self.answer_pull(disk, from, shard, have),
+            Message::Missing { deltas, rest, .. } => self.pulled(now, disk, from, shard, deltas, rest),
+            Message::Have { vector, root, .. } => {
+                self.upkeep.hear(from, shard, vector.clone(), root);
+                let compared = self.compare(from, shard, &vector, root);
+                if in_service || matches!(self.shard(shard).replica.standing(), Standing::Filling(_)) {
+                    self.have(now, from, shard, vector);
+                }
+                compared
+            }
+            Message::Ask { turn, ask, .. } => {
+                self.repair_asked(now, disk, from, shard, turn, &ask);
                 Ok(())
             }
+            Message::Answer { turn, answer, .. } => {
+                self.repair_answered(now, disk, from, shard, turn, answer)
+            }
         };
-        done.or_else(|error| self.quarantine(shard, error))
+        done.or_else(|error| self.quarantine(shard, error))?;
+        self.repairs_due(now, disk)
     }
 
     /// Deltas that a peer has just made: what came before them may be missing.
@@ -67,12 +80,15 @@ impl Node {
         from: NodeId,
         shard: ShardId,
         deltas: Vec<Arc<Delta>>,
-        more: bool,
+        rest: Rest,
     ) -> Result<(), StorageError> {
         let before = self.shard(shard).replica.vector().clone();
         self.take_in(now, disk, from, shard, deltas)?;
         let progress = *self.shard(shard).replica.vector() != before;
-        self.answered(now, from, shard, progress.then_some(more));
+        if rest == Rest::Truncated {
+            self.want_repair(now, shard, from);
+        }
+        self.answered(now, from, shard, progress.then_some(rest == Rest::More));
         Ok(())
     }
 
@@ -91,7 +107,7 @@ impl Node {
                 self.turn.outputs.push(Output::Misplaced { shard, dot: delta.dot, from });
                 continue;
             }
-            if delta.dot.origin == self.origin {
+            if delta.dot.origin == self.shard(shard).replica.author() {
                 self.check_own(disk, from, shard, &delta)?;
                 continue;
             }
@@ -121,13 +137,15 @@ impl Node {
         delta: &Delta,
     ) -> Result<(), StorageError> {
         let rows = Overlay { disk, batch: &self.turn.batch };
-        if rows::get_delta(&rows, shard, delta.dot)?.as_ref() != Some(delta) {
+        let reach = self.shard(shard).replica.reach();
+        let is_cut = reach.low.covers(delta.dot);
+        if !is_cut && rows::get_delta(&rows, shard, delta.dot)?.as_ref() != Some(delta) {
             self.turn.outputs.push(Output::OriginShared { shard, dot: delta.dot, from });
         }
         Ok(())
     }
 
-    fn observe(&mut self, now: Now, delta: &Delta) {
+    pub(super) fn observe(&mut self, now: Now, delta: &Delta) {
         let skew_ms_max = match self.config.planted.has(Bug::ClockWithoutBound) {
             true => u64::MAX,
             false => self.config.clock_skew_ms_max,
@@ -136,7 +154,12 @@ impl Node {
     }
 
     /// Applies what was parked and is ready now, until nothing is.
-    fn apply_parked(&mut self, now: Now, disk: &dyn Read, shard: ShardId) -> Result<(), StorageError> {
+    pub(super) fn apply_parked(
+        &mut self,
+        now: Now,
+        disk: &dyn Read,
+        shard: ShardId,
+    ) -> Result<(), StorageError> {
         loop {
             let state = self.shard_mut(shard);
             let mut fronts = state.parking.fronts().map(|delta| (delta.dot, state.replica.gate(delta)));
@@ -156,14 +179,26 @@ impl Node {
         disk: &dyn Read,
         from: NodeId,
         shard: ShardId,
-        have: &VersionVector,
+        have: VersionVector,
     ) -> Result<(), StorageError> {
         let rows = Overlay { disk, batch: &self.turn.batch };
-        let vector = self.shard(shard).replica.vector();
-        let missing = delta_log::missing(&rows, shard, vector, have, self.config.pull_bytes_max)?;
+        let reach = self.shard(shard).replica.reach();
+        let missing = delta_log::missing(&rows, shard, reach, &have, self.config.pull_bytes_max)?;
         let deltas = missing.deltas.into_iter().map(Arc::new).collect();
-        let message = Message::Missing { shard, deltas, more: missing.more };
+        let denied = self.config.planted.has(Bug::TruncationDenied) && missing.rest == Rest::Truncated;
+        let rest = if denied { Rest::None } else { missing.rest };
+        let message = Message::Missing { shard, deltas, rest };
         self.turn.outputs.push(Output::Send { to: from, message });
+        self.upkeep.hear(from, shard, have, None);
         Ok(())
+    }
+}
+
+/// What a replica takes note of, by its standing. One that is out of service learns who has what; one that is filled applies.
+fn hears(standing: &Standing, message: &Message) -> bool {
+    match (standing, message) {
+        (Standing::InService, _) | (_, Message::Have { .. } | Message::Ask { .. }) => true,
+        (Standing::Filling(_), message) => !matches!(message, Message::Pull { .. }),
+        _ => false,
     }
 }

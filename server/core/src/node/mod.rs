@@ -12,208 +12,41 @@
 //! - The disk is lent for reading. It must hold all batches of earlier turns, synced or not.
 //! - An origin is used for one run. A node that is opened on a disk that knows its origin refuses.
 
+mod config;
+mod seam;
 mod pulls;
 mod announcements;
+mod upkeep;
+mod repairs;
+mod sources;
 mod messages;
 mod requests;
 
 use crate::delta::Delta;
-use crate::delta_log;
+use crate::delta_log::{self, Stretches};
 use crate::hlc::Clock;
-use crate::id::{Dot, NodeId, OriginId, RequestId, ShardId};
+use crate::id::{Dot, OriginId, ShardId};
 use crate::message::Message;
 use crate::name::ShardCount;
-use crate::parking::{PARKED_BYTES_MAX, Parking};
-use crate::planted::{Bug, Planted};
-use crate::replica::{Draft, Replica};
-use crate::rows::{self, FORMAT, FORMAT_COUNTED, Origins, Place};
-use crate::storage::{Batch, Overlay, Read, StorageError};
+use crate::parking::Parking;
+use crate::planted::Bug;
+use crate::replica::{Common, Draft, Found, Replica, Standing};
+use crate::rows::{self, FORMAT, FORMAT_COUNTED, Origins, Place, Stretch, Unfinished};
+use crate::storage::{Batch, Disk, Overlay, Read, StorageError};
 use crate::types::View;
-use crate::version_vector::VersionVector;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use announcements::Announcements;
+pub use config::Config;
 use pulls::Pulls;
+pub use repairs::Figures;
+use repairs::Repairs;
 pub use requests::{Operation, Reply, Request};
-
-/// What a node is told when it starts.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// How many shards the cluster has.
-    pub shards: ShardCount,
-    /// How far ahead of the own wall time a remote stamp may raise the clock, in milliseconds.
-    pub clock_skew_ms_max: u64,
-    /// Most bytes of deltas parked for one shard.
-    pub parked_bytes_max: usize,
-    /// Most bytes of deltas in one answer to a pull; one delta is always sent, however large.
-    pub pull_bytes_max: usize,
-    /// Most pulls to one peer that are not answered; at least one. Further ones wait.
-    pub pulls_open_max: usize,
-    /// How long a peer may answer no pull before those to it count as lost, in milliseconds; what was asked for then
-    /// rests as long at this peer. Each time that is too short it is doubled, a few times over.
-    pub pull_retry_ms: u64,
-    /// How long what a peer announces may be lacking before it is pulled, in milliseconds.
-    pub lacking_ms: u64,
-    /// How long after a change a shard is announced to the peers, in milliseconds.
-    pub announce_ms: u64,
-    /// How long it takes until all shards are announced once more, in milliseconds.
-    pub announce_all_ms: u64,
-    /// Deliberate bugs: none.
-    pub planted: Planted,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            shards: ShardCount::DEFAULT,
-            clock_skew_ms_max: 2_000,
-            parked_bytes_max: PARKED_BYTES_MAX,
-            pull_bytes_max: 256 << 10,
-            pulls_open_max: 8,
-            pull_retry_ms: 500,
-            lacking_ms: 250,
-            announce_ms: 500,
-            announce_all_ms: 10_000,
-            planted: Planted::default(),
-        }
-    }
-}
-
-/// The time of an input, as the shell reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Now {
-    /// Milliseconds since some instant before this run; never goes back.
-    pub mono_ms: u64,
-    /// Milliseconds since 1970; may jump.
-    pub wall_ms: u64,
-}
-
-/// What a node is given.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A client's request.
-    Request {
-        /// Comes back with the reply.
-        id: RequestId,
-        /// What is asked.
-        request: Request,
-    },
-    /// A peer's message.
-    Message {
-        /// Who sent it, as the connection proves.
-        from: NodeId,
-        /// What it says.
-        message: Message,
-    },
-    /// A peer can be reached: it is told what there is here, and sent what is made here from now on.
-    PeerUp(NodeId),
-    /// A peer cannot be reached.
-    PeerDown(NodeId),
-    /// Time has passed.
-    Tick,
-}
-
-/// What a node wants done once its turn is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// The answer to a request.
-    Reply {
-        /// The request.
-        id: RequestId,
-        /// The answer.
-        reply: Reply,
-    },
-    /// A message for a peer.
-    Send {
-        /// Who is to get it.
-        to: NodeId,
-        /// What it says.
-        message: Message,
-    },
-    /// Another node makes deltas under this run's origin: a running machine was cloned. The shell must stop the process;
-    /// the next run draws another origin.
-    OriginShared {
-        /// Where it was noticed.
-        shard: ShardId,
-        /// The delta that this run did not make.
-        dot: Dot,
-        /// Who sent it.
-        from: NodeId,
-    },
-    /// A peer sent a delta for a shard in which its keys do not lie: it is not applied. To be logged and counted.
-    Misplaced {
-        /// The shard that it came for.
-        shard: ShardId,
-        /// The delta.
-        dot: Dot,
-        /// Who sent it.
-        from: NodeId,
-    },
-    /// A row is damaged: the shard's replica answers nobody from now on. To be logged and counted.
-    Quarantined {
-        /// Which replica.
-        shard: ShardId,
-        /// What was found.
-        error: StorageError,
-    },
-}
-
-/// What a turn came to. The outputs may leave only when the batch is durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// To be written at once.
-    pub batch: Batch,
-    /// To be delivered once the batch is synced, in order.
-    pub outputs: Vec<Output>,
-    /// The replicas whose version vector or standing is another than before: to be published with the batch.
-    pub changed: BTreeSet<ShardId>,
-}
-
-/// Why a node does not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The disk cannot be read.
-    #[error(
-        "{0}: restore a backup of the data directory, or start on an empty one and let the peers fill it"
-    )]
-    Storage(#[from] StorageError),
-    /// The data was written by a newer version.
-    #[error("the data has format {found}, and this version knows formats up to {known}: use a newer version")]
-    FormatTooNew {
-        /// What the disk says.
-        found: u64,
-        /// The newest that this version knows.
-        known: u64,
-    },
-    /// There is data, and the row that says its format is gone.
-    #[error(
-        "there is data without a format: a part of it was lost; set it aside and start on an empty directory"
-    )]
-    FormatMissing,
-    /// The data belongs to a cluster with another number of shards.
-    #[error(
-        "the data has {found} shards and the node was told {told}: the number is the cluster's and never changes"
-    )]
-    ShardCount {
-        /// What the disk says.
-        found: u64,
-        /// What the node was told.
-        told: u16,
-    },
-    /// The origin was used before: the shell must draw a fresh one at every start.
-    #[error("origin {0} was used before: an origin is one run of one node")]
-    OriginUsed(OriginId),
-    /// The delta log and the count of what was applied disagree: a part of the data is older than the rest.
-    #[error("the log has {found} deltas and {told} were applied: a part of the data was lost")]
-    PartOlder {
-        /// How many deltas the logs of all shards have.
-        found: u64,
-        /// How many were applied, as the last turn has noted.
-        told: u64,
-    },
-}
+pub use seam::{Input, Now, OpenError, Output, Turn};
+use sources::Sources;
+use upkeep::Upkeep;
 
 /// One running Meridian: everything it decides.
 #[derive(Clone, Debug)]
@@ -228,6 +61,9 @@ pub struct Node {
     applied_noted: u64,
     pulls: Pulls,
     announcements: Announcements,
+    repairs: Repairs,
+    sources: Sources,
+    upkeep: Upkeep,
     turn: Turn,
     /// What this turn has made, for the peers.
     fresh: BTreeMap<ShardId, Vec<Arc<Delta>>>,
@@ -266,7 +102,8 @@ impl Node {
         if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
             return Err(OpenError::OriginUsed(origin));
         }
-        let (vectors, applied) = load_vectors(disk, config.shards, &mut batch)?;
+        let loaded = load(disk, config.shards, &mut batch)?;
+        let applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
         batch.commit();
         let applied_noted = rows::get_applied(disk)?;
         let told = match format {
@@ -276,26 +113,33 @@ impl Node {
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
-        let shard = |(id, vector)| Shard {
-            replica: Replica::new(id, vector, config.planted),
+        let common = Common { seed: config.seed, planted: config.planted };
+        let shard = |(id, found)| Shard {
+            replica: Replica::open(id, origin, common, found),
             parking: Parking::default(),
         };
-        let shards = config.shards.shards().zip(vectors).map(shard).collect();
-        let turn = Turn { batch, ..Turn::default() };
-        let (clock, fresh) = (Clock::default(), BTreeMap::new());
-        let (pulls, announcements) = (Pulls::default(), Announcements::default());
+        let shards: Vec<Shard> = config.shards.shards().zip(loaded).map(shard).collect();
+        let replicas = shards.iter().map(|shard| {
+            let replica = &shard.replica;
+            let standing = replica.standing().clone();
+            (replica.shard(), standing, replica.is_counting(), replica.has_rubbish())
+        });
+        let upkeep = Upkeep::open(disk, replicas)?;
         Ok(Node {
             config,
             origin,
-            clock,
+            clock: Clock::default(),
             origins,
             shards,
             applied,
             applied_noted,
-            pulls,
-            announcements,
-            turn,
-            fresh,
+            pulls: Pulls::default(),
+            announcements: Announcements::default(),
+            repairs: Repairs::default(),
+            sources: Sources::default(),
+            upkeep,
+            turn: Turn { batch, ..Turn::default() },
+            fresh: BTreeMap::new(),
         })
     }
 
@@ -304,19 +148,31 @@ impl Node {
     /// # Errors
     /// [`StorageError::Io`]: the disk failed and the process must stop, without delivering this turn. (A damaged row is
     /// no error here: its replica is quarantined, and an output says so.)
-    pub fn step(&mut self, now: Now, disk: &dyn Read, input: Input) -> Result<(), StorageError> {
+    pub fn step(&mut self, now: Now, disk: &dyn Disk, input: Input) -> Result<(), StorageError> {
         match input {
             Input::Request { id, request } => {
                 let reply = self.request(now, disk, &request)?;
                 self.turn.outputs.push(Output::Reply { id, reply });
             }
             Input::Message { from, message } => self.message(now, disk, from, message)?,
-            Input::PeerUp(peer) => self.peer_up(peer),
-            Input::PeerDown(peer) => self.pulls.down(peer),
+            Input::PeerUp(peer) => {
+                self.repairs_down(now, disk, peer)?;
+                self.upkeep.peer_up(peer);
+                self.peer_up(peer);
+            }
+            Input::PeerDown(peer) => {
+                self.pulls.down(peer);
+                self.repairs_down(now, disk, peer)?;
+            }
             Input::Tick => {
                 self.announce_due(now);
                 self.pull_due(now);
+                self.repairs_due(now, disk)?;
+                self.check_due(now);
             }
+            Input::Members(members) => self.members(members),
+            Input::Work => self.work(now, disk)?,
+            Input::Refill { shard, origin } => self.refill(shard, origin),
         }
         Ok(())
     }
@@ -335,6 +191,14 @@ impl Node {
             self.applied_noted = self.applied;
         }
         core::mem::take(&mut self.turn)
+    }
+
+    /// The node is about to stop: keeps the trees, so that the next start need not count all rows.
+    pub fn keep_trees(&mut self) {
+        for shard in &mut self.shards {
+            shard.replica.keep_tree(&mut self.turn.batch);
+        }
+        self.turn.batch.commit();
     }
 
     /// This run.
@@ -378,16 +242,28 @@ impl Node {
         use_view(View { disk: &rows, origins: &self.origins, vector, place })
     }
 
-    /// Hands an error of the disk on, or quarantines the replica whose row is damaged.
+    /// Hands an error of the disk on, or quarantines the replica whose row is damaged. (Where that is a row of the log, the
+    /// cells are whole: it is enough that the log does not reach back over it.)
     fn quarantine(&mut self, shard: ShardId, error: StorageError) -> Result<(), StorageError> {
         if let StorageError::Io(_) = error {
             return Err(error);
         }
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        if let Some(dot) = rows::damaged_delta(&error, shard)
+            && !replica.is_out_of_service()
+            && replica.cut_over(&mut self.turn.batch, dot)
+        {
+            self.upkeep.sweep(shard);
+            self.turn.outputs.push(Output::Unread { shard, deltas: 1 });
+            return Ok(());
+        }
         let state = self.shard_mut(shard);
-        if !state.replica.is_quarantined() {
+        if *state.replica.standing() != Standing::Quarantined {
             state.replica.quarantine();
             state.parking = Parking::default();
             self.pulls.forget(shard);
+            self.forget_repairs(shard);
+            self.forget_upkeep(shard);
             self.turn.changed.insert(shard);
             self.turn.outputs.push(Output::Quarantined { shard, error });
         }
@@ -407,43 +283,43 @@ impl Node {
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
         self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)?;
         self.applied = self.applied.wrapping_add(1);
+        self.try_held(shard);
         Ok(())
     }
 }
 
-/// The version vectors of all shards, which are where their logs end, and how many deltas they cover. Notes for the next
-/// opening go into the batch.
-fn load_vectors(
-    disk: &dyn Read,
-    shards: ShardCount,
-    batch: &mut Batch,
-) -> Result<(Vec<VersionVector>, u64), StorageError> {
-    let mut reached: BTreeMap<ShardId, VersionVector> = BTreeMap::new();
-    rows::scan_reached(disk, &mut |shard, dot| {
-        reached.entry(shard).or_default().raise(dot);
-        Ok(())
+/// The replicas of all shards as the disk has them. A version vector is where the logs end. Notes for the next opening go into
+/// the batch.
+fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Found>, StorageError> {
+    let mut noted: BTreeMap<ShardId, BTreeMap<OriginId, Stretch>> = BTreeMap::new();
+    rows::scan_stretches(disk, &mut |shard, origin, stretch| {
+        noted.entry(shard).or_default().insert(origin, stretch);
     })?;
-    let (mut vectors, mut applied) = (Vec::new(), 0_u64);
+    let mut all = Vec::new();
     for shard in shards.shards() {
-        let known = reached.remove(&shard).unwrap_or_default();
-        let vector = delta_log::ends(disk, shard, &known)?;
-        for dot in vector.iter() {
-            applied = applied.wrapping_add(dot.seq);
-            if !known.covers(dot) {
-                rows::put_reached(batch, shard, dot);
+        let unfinished = rows::get_unfinished(disk, shard)?;
+        if let Some(Unfinished::Emptying(_)) = unfinished {
+            all.push(Found { unfinished, ..Found::default() });
+            continue;
+        }
+        let known = noted.remove(&shard).unwrap_or_default();
+        let Stretches { low, ends, rubbish } = delta_log::stretches(disk, shard, &known)?;
+        for last in ends.iter() {
+            let known = known.get(&last.origin).copied().unwrap_or_default();
+            if known.reached < last.seq {
+                delta_log::note(batch, shard, Dot::new(last.origin, known.low), last.seq);
             }
         }
-        vectors.push(vector);
+        let kept = rows::get_tree(disk, shard)?.filter(|kept| kept.vector == ends);
+        let kept = kept.map(|kept| (kept.tree, kept.log_bytes));
+        all.push(Found { vector: ends, low, rubbish, unfinished, kept });
     }
-    Ok((vectors, applied))
+    Ok(all)
 }
 
 /// How many deltas the notes of the logs' ends cover. Before they were counted, each was noted when it was applied.
 fn noted(disk: &dyn Read) -> Result<u64, StorageError> {
     let mut noted = 0_u64;
-    rows::scan_reached(disk, &mut |_, dot| {
-        noted = noted.wrapping_add(dot.seq);
-        Ok(())
-    })?;
+    rows::scan_stretches(disk, &mut |_, _, stretch| noted = noted.wrapping_add(stretch.reached))?;
     Ok(noted)
 }

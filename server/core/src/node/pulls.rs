@@ -239,6 +239,10 @@ impl Peer {
 impl Node {
     /// A peer announces what it has.
     pub(super) fn have(&mut self, now: Now, from: NodeId, shard: ShardId, vector: VersionVector) {
+        if self.is_to_be_repaired(shard, &vector) {
+            self.pulls.tell(from, shard, vector, false, now.mono_ms);
+            return self.want_repair(now, shard, from);
+        }
         let wait_ms = match self.pulls.hear(from, shard) {
             true => 0,
             false => self.config.lacking_ms,
@@ -250,10 +254,20 @@ impl Node {
 
     /// A peer has sent what it made, and had `vector` then: what is lacking of that lies before it, or was turned away.
     pub(super) fn pull_gap(&mut self, now: Now, from: NodeId, shard: ShardId, vector: VersionVector) {
-        if self.shard(shard).replica.lacks(&vector) {
+        if self.is_to_be_repaired(shard, &vector) {
+            self.want_repair(now, shard, from);
+        } else if self.shard(shard).replica.lacks(&vector) {
             self.pulls.tell(from, shard, vector, true, now.mono_ms);
             self.pull_from(now, from);
         }
+    }
+
+    /// Whether a replica should rather be repaired from a peer that has this than be sent the peer's log: it holds nothing and
+    /// the peer has applied much, or it is filled anew.
+    fn is_to_be_repaired(&self, shard: ShardId, vector: &VersionVector) -> bool {
+        let replica = &self.shard(shard).replica;
+        let is_empty = replica.vector().is_empty() && vector.deltas() >= self.config.repair_empty_min;
+        is_empty || replica.is_out_of_service()
     }
 
     /// A peer's answer was taken in. `brought`: something of it was applied, and whether there is more.
@@ -281,7 +295,10 @@ impl Node {
     fn pull_from(&mut self, now: Now, peer: NodeId) {
         let Node { pulls, shards, config, turn, .. } = self;
         let replica = |shard: ShardId| &shards[usize::from(shard.0)].replica;
-        let lacks = |shard: ShardId, vector: &VersionVector| replica(shard).lacks(vector);
+        // While a replica is repaired, what is pulled would only wait.
+        let lacks = |shard: ShardId, vector: &VersionVector| {
+            !replica(shard).is_frozen() && replica(shard).lacks(vector)
+        };
         while let Some(shard) = pulls.next(peer, now.mono_ms, config.pulls_open_max, lacks) {
             let message = Message::Pull { shard, have: replica(shard).vector().clone() };
             turn.outputs.push(Output::Send { to: peer, message });

@@ -60,7 +60,7 @@ impl Node {
         let Request { bucket, key, operation } = request;
         let shard = self.config.shards.shard_of(bucket, key);
         let place = Place { shard, bucket, key };
-        if self.shard(shard).replica.is_quarantined() {
+        if self.shard(shard).replica.is_out_of_service() {
             return Ok(Reply::Refused(Refusal::Quarantined));
         }
         let answer = match operation {
@@ -91,7 +91,7 @@ impl Node {
             let rows = Overlay { disk, batch: &self.turn.batch };
             let view = View { disk: &rows, origins: &self.origins, vector: replica.vector(), place };
             let author = Author {
-                origin: self.origin,
+                origin: replica.author(),
                 clock: &mut self.clock,
                 wall_ms: now.wall_ms,
                 planted: self.config.planted,

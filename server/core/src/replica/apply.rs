@@ -4,9 +4,10 @@ use super::Replica;
 use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen};
 use crate::delta::{Delta, Effect};
 use crate::id::{Dot, Seq};
+use crate::merkle::Changes;
 use crate::name::Member;
 use crate::planted::{Bug, Planted};
-use crate::rows::{self, Origins, Place};
+use crate::rows::{self, Origins, Pen, Place};
 use crate::storage::{Batch, Overlay, Read, StorageError};
 use crate::types::{self, register};
 use crate::version_vector::VersionVector;
@@ -28,10 +29,27 @@ impl Draft<'_> {
     pub fn rows(&self) -> Overlay<'_> {
         Overlay { disk: self.disk, batch: self.batch }
     }
+
+    /// Changes rows, all or none: what was done before an error is taken back.
+    pub(super) fn whole<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let numbered = self.origins.len();
+        let changed = change(self);
+        match changed {
+            Ok(_) => self.batch.commit(),
+            Err(_) => {
+                self.batch.roll_back();
+                self.origins.truncate(numbered);
+            }
+        }
+        changed
+    }
 }
 
 impl Replica {
-    /// Applies a delta that the gate let through: cells, delta log and version vector, together.
+    /// Applies a delta that the gate let through: cells, delta log, version vector and tree, together.
     ///
     /// # Errors
     /// [`StorageError`]; nothing has changed then.
@@ -39,35 +57,37 @@ impl Replica {
     /// # Panics
     /// When the delta is not the next of its origin: the caller asks the gate first.
     pub fn apply(&mut self, draft: &mut Draft<'_>, delta: &Delta) -> Result<(), StorageError> {
-        let numbered = draft.origins.len();
-        let changed = self.change_rows(draft, delta);
-        match changed {
-            Ok(()) => draft.batch.commit(),
-            Err(_) => {
-                draft.batch.roll_back();
-                draft.origins.truncate(numbered);
-            }
-        }
-        changed
+        let mut changes = self.changes();
+        draft.whole(|draft| self.change_rows(draft, &mut changes, delta))?;
+        self.count(delta.dot);
+        self.count_changes(changes);
+        Ok(())
     }
 
-    fn change_rows(&mut self, draft: &mut Draft<'_>, delta: &Delta) -> Result<(), StorageError> {
+    fn change_rows(
+        &self,
+        draft: &mut Draft<'_>,
+        changes: &mut Changes,
+        delta: &Delta,
+    ) -> Result<(), StorageError> {
+        let planted = self.common.planted;
         draft.origins.number(draft.batch, delta.dot.origin);
-        let dropped = self.planted.has(Bug::DeltaDropped) && delta.dot.seq.is_multiple_of(8);
+        let dropped = planted.has(Bug::DeltaDropped) && delta.dot.seq.is_multiple_of(8);
         for change in delta.changes.iter().filter(|_| !dropped) {
             let place = Place { shard: self.shard, bucket: &change.bucket, key: &change.key };
+            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes };
             for effect in &change.effects {
-                self.change_cell(draft, place, delta, effect)?;
+                self.change_cell(&mut cells, delta, effect)?;
             }
         }
-        rows::put_delta(draft.batch, self.shard, delta);
-        self.count(delta.dot);
+        rows::put_delta(draft.batch, changes, self.shard, delta);
         Ok(())
     }
 
     fn count(&mut self, dot: Dot) {
         let counted = self.vector.advance(dot);
-        if self.planted.has(Bug::GapAccepted) || self.planted.has(Bug::DuplicateApplied) {
+        let planted = self.common.planted;
+        if planted.has(Bug::GapAccepted) || planted.has(Bug::DuplicateApplied) {
             self.vector.raise(dot);
             return;
         }
@@ -76,39 +96,44 @@ impl Replica {
 
     fn change_cell(
         &self,
-        draft: &mut Draft<'_>,
-        place: Place<'_>,
+        cells: &mut Cells<'_, '_>,
         delta: &Delta,
         effect: &Effect,
     ) -> Result<(), StorageError> {
-        let cells = Cells { place, dot: delta.dot, planted: self.planted };
         match effect {
-            Effect::Head { kills, put } => cells.head(draft, kills, put.as_ref()),
-            Effect::Member { member, kills, put } => cells.member(draft, member, kills, *put),
-            Effect::Clear { .. } if self.planted.has(Bug::RangeKillByReceiver) => {
-                cells.clear(draft, &self.vector)
+            Effect::Head { kills, put } => cells.head(kills, put.as_ref()),
+            Effect::Member { member, kills, put } => cells.member(member, kills, *put),
+            Effect::Clear { .. } if self.common.planted.has(Bug::RangeKillByReceiver) => {
+                cells.clear(&self.vector)
             }
-            Effect::Clear { seen: Some(seen) } => cells.clear(draft, seen),
-            Effect::Clear { seen: None } => cells.clear(draft, &delta.past()),
-            Effect::Reset { seen } => cells.reset(draft, seen),
+            Effect::Clear { seen: Some(seen) } => cells.clear(seen),
+            Effect::Clear { seen: None } => cells.clear(&delta.past()),
+            Effect::Reset { seen } => cells.reset(seen),
             Effect::Increment { birth, previous, total, amount } => {
                 let last = Mark { seq: delta.dot.seq, total: *total };
-                cells.increment(draft, *birth, *previous, *amount, last)
+                cells.increment(*birth, *previous, *amount, last)
             }
         }
     }
 }
 
 /// The cells of one key, while a delta changes them.
-struct Cells<'a> {
+struct Cells<'a, 'd> {
     place: Place<'a>,
     dot: Dot,
     planted: Planted,
+    draft: &'a mut Draft<'d>,
+    changes: &'a mut Changes,
 }
 
-impl Cells<'_> {
-    fn head(&self, draft: &mut Draft<'_>, kills: &[Dot], put: Option<&Head>) -> Result<(), StorageError> {
-        let mut cell = self.read(rows::get_head(&draft.rows(), draft.origins, self.place))?;
+impl Cells<'_, '_> {
+    fn pen(&mut self) -> Pen<'_> {
+        Pen { batch: self.draft.batch, origins: self.draft.origins, changes: self.changes }
+    }
+
+    fn head(&mut self, kills: &[Dot], put: Option<&Head>) -> Result<(), StorageError> {
+        let mut cell = self.read(rows::get_head(&self.draft.rows(), self.draft.origins, self.place))?;
+        let before = rows::canonical_form(&cell);
         cell.retain(|dot| !kills.contains(&dot));
         if let Some(head) = put {
             cell.put(self.dot, head.clone());
@@ -118,65 +143,58 @@ impl Cells<'_> {
         {
             cell.retain(|dot| dot == winner);
         }
-        rows::put_head(draft.batch, draft.origins, self.place, &cell);
+        let place = self.place;
+        self.pen().head(place, before, &cell);
         Ok(())
     }
 
-    fn member(
-        &self,
-        draft: &mut Draft<'_>,
-        member: &Member,
-        kills: &[Dot],
-        put: bool,
-    ) -> Result<(), StorageError> {
-        let found = rows::get_member(&draft.rows(), draft.origins, self.place, member);
+    fn member(&mut self, member: &Member, kills: &[Dot], put: bool) -> Result<(), StorageError> {
+        let found = rows::get_member(&self.draft.rows(), self.draft.origins, self.place, member);
         let mut cell: Cell<()> = self.read(found)?;
+        let before = rows::canonical_form(&cell);
         cell.retain(|dot| !kills.contains(&dot));
         if put {
             cell.put(self.dot, ());
         }
-        rows::put_member(draft.batch, draft.origins, self.place, member, &cell);
+        let place = self.place;
+        self.pen().member(place, member, before, &cell);
         Ok(())
     }
 
-    fn clear(&self, draft: &mut Draft<'_>, seen: &VersionVector) -> Result<(), StorageError> {
-        let mut changed: Vec<(Member, Cell<()>)> = Vec::new();
-        rows::scan_members(&draft.rows(), draft.origins, self.place, &mut |member, mut cell| {
-            let before = cell.siblings().len();
-            cell.retain(|dot| !seen.covers(dot));
-            if cell.siblings().len() < before {
-                changed.push((member, cell));
+    fn clear(&mut self, seen: &VersionVector) -> Result<(), StorageError> {
+        let mut changed: Vec<(Member, Option<Vec<u8>>, Cell<()>)> = Vec::new();
+        rows::scan_members(&self.draft.rows(), self.draft.origins, self.place, &mut |member, mut cell| {
+            if cell.dots().any(|dot| seen.covers(dot)) {
+                let before = rows::canonical_form(&cell);
+                cell.retain(|dot| !seen.covers(dot));
+                changed.push((member, before, cell));
             }
             ControlFlow::Continue(())
         })?;
-        for (member, cell) in changed {
-            rows::put_member(draft.batch, draft.origins, self.place, &member, &cell);
+        let place = self.place;
+        for (member, before, cell) in changed {
+            self.pen().member(place, &member, before, &cell);
         }
         Ok(())
     }
 
-    fn reset(&self, draft: &mut Draft<'_>, seen: &[SlotSeen]) -> Result<(), StorageError> {
+    fn reset(&mut self, seen: &[SlotSeen]) -> Result<(), StorageError> {
         for taken in seen {
-            let found = rows::get_slot(&draft.rows(), self.place, taken.id);
+            let found = rows::get_slot(&self.draft.rows(), self.place, taken.id);
             if let Some(slot) = self.read(found)? {
                 let seen = if self.planted.has(Bug::ResetByReceiver) { slot.last } else { taken.last };
-                rows::put_slot(draft.batch, self.place, taken.id, types::counter::reset(slot, seen));
+                let place = self.place;
+                self.pen().slot(place, taken.id, Some(slot), types::counter::reset(slot, seen));
             }
         }
         Ok(())
     }
 
-    fn increment(
-        &self,
-        draft: &mut Draft<'_>,
-        birth: Seq,
-        previous: Seq,
-        amount: i128,
-        last: Mark,
-    ) -> Result<(), StorageError> {
+    fn increment(&mut self, birth: Seq, previous: Seq, amount: i128, last: Mark) -> Result<(), StorageError> {
         let id = SlotId { origin: self.dot.origin, birth };
-        let slot: Option<Slot> = self.read(rows::get_slot(&draft.rows(), self.place, id))?;
-        rows::put_slot(draft.batch, self.place, id, types::counter::increment(slot, previous, amount, last));
+        let slot: Option<Slot> = self.read(rows::get_slot(&self.draft.rows(), self.place, id))?;
+        let place = self.place;
+        self.pen().slot(place, id, slot, types::counter::increment(slot, previous, amount, last));
         Ok(())
     }
 

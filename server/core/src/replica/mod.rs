@@ -2,36 +2,84 @@
 //!
 //! ```text
 //! a client's write -> write::mint -> delta --\
-//!                                             >-- gate -> apply -> cells, log, version vector: one batch
+//!                                             >-- gate -> apply -> cells, log, version vector, tree: one batch
 //! a peer's message ----------------> delta --/
+//! a peer's rows -------> staged -> install ------------> cells, version vector, tree: one batch, or none of it is seen
 //! ```
 //!
 //! Rules:
 //! - `cells = F({delta : delta.dot ≤ vector})`: equal version vectors mean equal cells.
-//! - [`Replica::apply`] is the one function that changes cells, for own and for others' deltas alike.
+//! - [`Replica::apply`] and a repair's [`Replica::install`] are the functions that change cells, and there is no third.
 //! - A delta is applied when it is the next of its origin and all its author had seen was applied ([`Replica::gate`]).
 
 mod apply;
+mod install;
+mod upkeep;
 pub mod write;
 pub mod read;
 pub mod inspect;
 
 pub use apply::Draft;
+pub(crate) use upkeep::Held;
 
 use crate::delta::Delta;
+use crate::delta_log::Reach;
 use crate::id::{Dot, OriginId, Seq, ShardId};
+use crate::merkle::{Changed, Changes, Counted, Seed, Tree};
 use crate::planted::{Bug, Planted};
-use crate::rows::{self, Origins, VisitContent};
+use crate::rows::{self, Origins, Unfinished, VisitContent};
 use crate::storage::{Read, StorageError};
 use crate::version_vector::{ORIGINS_MAX, VersionVector};
+use alloc::collections::BTreeSet;
 
-/// What a replica is, apart from its rows: which deltas it has applied.
+/// What all replicas of a node have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Common {
+    /// The seed of digests.
+    pub seed: Seed,
+    /// Deliberate bugs.
+    pub planted: Planted,
+}
+
+/// Whether a replica answers, and what it waits for where it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It answers.
+    InService,
+    /// A row is damaged. It answers nobody, applies nothing and sends nothing.
+    Quarantined,
+    /// Its rows are being removed, so that it can be filled. It had applied this.
+    Emptying(VersionVector),
+    /// It is filled from peers, and from the deltas that are held. It had applied this before.
+    Filling(VersionVector),
+    /// What a repair has fetched is being installed, in portions. Its source had applied this.
+    Installing(VersionVector),
+}
+
+/// What a replica is, apart from its rows.
 #[derive(Clone, Debug)]
 pub struct Replica {
     shard: ShardId,
+    common: Common,
+    /// Under whose name this node makes deltas here.
+    author: OriginId,
     vector: VersionVector,
-    quarantined: bool,
-    planted: Planted,
+    /// The last deltas that are not in the log.
+    low: VersionVector,
+    /// Origins whose log may have rows before the low mark.
+    rubbish: BTreeSet<OriginId>,
+    standing: Standing,
+    /// What it had applied before it was filled, where a row of it was damaged while it was.
+    had: VersionVector,
+    /// Whether a repair is under way: deltas of others wait.
+    frozen: bool,
+    tree: Tree,
+    counted: Counted,
+    log_bytes: i64,
+    /// A second count of the rows, while they are checked.
+    check: Option<(Tree, Counted)>,
+    /// The version vector for which the disk keeps the tree.
+    kept_at: Option<VersionVector>,
 }
 
 /// What to do with a delta that arrived.
@@ -41,16 +89,58 @@ pub enum Gate {
     Ready,
     /// It was applied before.
     Seen,
-    /// An earlier delta of its origin, or one that its author had seen, is missing.
+    /// An earlier delta of its origin, or one that its author had seen, is missing; or a repair is under way.
     Waits,
     /// The version vector has no room for its origin: it must wait at the peer.
     Full,
 }
 
+/// How a replica is found on the disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) vector: VersionVector,
+    pub(crate) low: VersionVector,
+    pub(crate) rubbish: BTreeSet<OriginId>,
+    pub(crate) unfinished: Option<Unfinished>,
+    /// The tree, and the bytes of the log, if they were kept.
+    pub(crate) kept: Option<(Tree, u64)>,
+}
+
 impl Replica {
-    /// A replica that has applied what `vector` covers. Its rows must be those of the same instant.
-    pub fn new(shard: ShardId, vector: VersionVector, planted: Planted) -> Self {
-        Replica { shard, vector, quarantined: false, planted }
+    /// The replica that was found on the disk.
+    pub(crate) fn open(shard: ShardId, author: OriginId, common: Common, found: Found) -> Self {
+        let Found { vector, low, rubbish, unfinished, kept } = found;
+        let standing = match unfinished {
+            None => Standing::InService,
+            Some(Unfinished::Emptying(had)) => Standing::Emptying(had),
+            Some(Unfinished::Filling(had)) => Standing::Filling(had),
+            Some(Unfinished::Installing(has)) => Standing::Installing(has),
+        };
+        let frozen = matches!(standing, Standing::Installing(_));
+        let kept_at = kept.is_some().then(|| vector.clone());
+        let (tree, counted, log_bytes) = match kept {
+            Some((tree, log_bytes)) => (tree, Counted::All, log_bytes as i64),
+            None if vector.is_empty() && standing == Standing::InService => {
+                (Tree::default(), Counted::All, 0)
+            }
+            None => (Tree::default(), upkeep::nothing_counted(shard), 0),
+        };
+        Replica {
+            shard,
+            common,
+            author,
+            vector,
+            low,
+            rubbish,
+            standing,
+            had: VersionVector::default(),
+            frozen,
+            tree,
+            counted,
+            log_bytes,
+            check: None,
+            kept_at,
+        }
     }
 
     /// Its shard.
@@ -63,20 +153,64 @@ impl Replica {
         &self.vector
     }
 
-    /// Whether a damaged row was found. It then answers nobody, applies nothing and sends nothing.
-    pub fn is_quarantined(&self) -> bool {
-        self.quarantined
+    /// The last deltas that are not in its log: what lies behind them, up to the version vector, is.
+    pub fn low(&self) -> &VersionVector {
+        &self.low
+    }
+
+    /// What its log reaches over.
+    pub fn reach(&self) -> Reach<'_> {
+        Reach { low: &self.low, vector: &self.vector }
+    }
+
+    /// The origin under which this node makes deltas here.
+    pub fn author(&self) -> OriginId {
+        self.author
+    }
+
+    /// Whether it answers, and what it waits for where it does not.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether it answers nobody, applies nothing and sends nothing: a row of it is damaged, or it is being filled anew.
+    pub fn is_out_of_service(&self) -> bool {
+        self.standing != Standing::InService
+    }
+
+    /// Whether a repair is under way: deltas of others wait.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// The tree of all its rows; `None` until they have been counted.
+    pub fn tree(&self) -> Option<&Tree> {
+        self.counted.has_cells().then_some(&self.tree)
+    }
+
+    /// Bytes of the log; `None` until they have been counted.
+    pub fn log_bytes(&self) -> Option<u64> {
+        (self.counted == Counted::All).then_some(self.log_bytes.max(0) as u64)
     }
 
     /// Takes it out of service: a row cannot be read.
     pub(crate) fn quarantine(&mut self) {
-        self.quarantined = true;
+        if let Standing::Emptying(had) | Standing::Filling(had) = &self.standing {
+            self.had = had.clone();
+        }
+        self.standing = Standing::Quarantined;
+        self.frozen = false;
     }
 
-    /// The name of the next delta that `origin` makes here.
-    pub fn next_dot(&self, origin: OriginId) -> Dot {
-        let at: Seq = self.vector.at(origin);
-        Dot::new(origin, at + 1)
+    /// Deltas of others wait from now on, or no longer.
+    pub(crate) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen && !self.common.planted.has(Bug::NoFreeze);
+    }
+
+    /// The name of the next delta that this node makes here.
+    pub fn next_dot(&self) -> Dot {
+        let at: Seq = self.vector.at(self.author);
+        Dot::new(self.author, at + 1)
     }
 
     /// Whether the version vector can take a delta of `origin`.
@@ -89,15 +223,21 @@ impl Replica {
         vector.iter().any(|last| !self.vector.covers(last) && self.has_room_for(last.origin))
     }
 
+    /// How many of the deltas that `vector` covers were not applied here.
+    pub fn lacking(&self, vector: &VersionVector) -> u64 {
+        let lacking = vector.iter().map(|last| last.seq.saturating_sub(self.vector.at(last.origin)));
+        lacking.fold(0, u64::saturating_add)
+    }
+
     /// Whether a delta can be applied now.
     pub fn gate(&self, delta: &Delta) -> Gate {
         let next = self.vector.at(delta.dot.origin).saturating_add(1);
-        if delta.dot.seq < next && !self.planted.has(Bug::DuplicateApplied) {
+        if delta.dot.seq < next && !self.common.planted.has(Bug::DuplicateApplied) {
             return Gate::Seen;
         }
-        let contiguous = delta.dot.seq <= next || self.planted.has(Bug::GapAccepted);
-        let causal = self.vector.includes(&delta.deps) || self.planted.has(Bug::NoCausalGate);
-        match (contiguous && causal, self.has_room_for(delta.dot.origin)) {
+        let contiguous = delta.dot.seq <= next || self.common.planted.has(Bug::GapAccepted);
+        let causal = self.vector.includes(&delta.deps) || self.common.planted.has(Bug::NoCausalGate);
+        match (contiguous && causal && !self.frozen, self.has_room_for(delta.dot.origin)) {
             (false, _) => Gate::Waits,
             (true, false) => Gate::Full,
             (true, true) => Gate::Ready,
@@ -116,5 +256,25 @@ impl Replica {
         visit: VisitContent<'_>,
     ) -> Result<(), StorageError> {
         rows::scan_canonical(disk, origins, self.shard, visit)
+    }
+
+    /// Where a step's changes of the tree are gathered.
+    fn changes(&self) -> Changes {
+        let check = self.check.as_ref().map(|(_, counted)| counted.clone());
+        Changes::new(self.common.seed, self.counted.clone(), check)
+    }
+
+    /// A step is certain: its changes count.
+    fn count_changes(&mut self, changes: Changes) {
+        let Changed { leaves, checked, log_bytes } = changes.end();
+        for (leaf, by) in leaves {
+            self.tree.add(leaf, by);
+        }
+        for (leaf, by) in checked {
+            if let Some((tree, _)) = &mut self.check {
+                tree.add(leaf, by);
+            }
+        }
+        self.log_bytes += log_bytes;
     }
 }

@@ -124,7 +124,7 @@ pub fn mint(
     let head = view.head()?;
     let key = Existing { view, types: view.types(&head)?, head, named: *named, context: context.as_ref() };
     key.check(write)?;
-    let dot = replica.next_dot(author.origin);
+    let dot = replica.next_dot();
     let hlc = author.clock.stamp(author.wall_ms);
     let mut slots = match write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter) {
         true => Slots::read(view)?,

@@ -6,8 +6,10 @@ use super::sealed::{corrupt, open_row, put_row};
 use crate::cell::{Cell, Head, Slot, SlotId};
 use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::id::{OriginId, ShardId};
+use crate::merkle::Changes;
 use crate::name::Member;
-use crate::storage::{Batch, Read, Space, StorageError};
+use crate::storage::{Batch, Read, Space, StorageError, Visit};
+use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -69,6 +71,138 @@ fn put_cell<P: Encode>(batch: &mut Batch, origins: &Origins, space: Space, row: 
     }
 }
 
+/// Where changes of cells are gathered: a batch, and what they change in the digest.
+pub(crate) struct Pen<'a> {
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) origins: &'a Origins,
+    pub(crate) changes: &'a mut Changes,
+}
+
+impl Pen<'_> {
+    /// Writes a cell. `before` is its canonical form as it was, `None` if it was empty.
+    fn cell<P: Encode>(&mut self, space: Space, row: Vec<u8>, before: Option<Vec<u8>>, cell: &Cell<P>) {
+        self.changes.row(space, &row, before, canonical_form(cell));
+        put_cell(self.batch, self.origins, space, row, cell);
+    }
+
+    pub(crate) fn head(&mut self, place: Place<'_>, before: Option<Vec<u8>>, cell: &Cell<Head>) {
+        self.cell(Space::Head, place.head(), before, cell);
+    }
+
+    pub(crate) fn member(
+        &mut self,
+        place: Place<'_>,
+        member: &Member,
+        before: Option<Vec<u8>>,
+        cell: &Cell<()>,
+    ) {
+        self.cell(Space::Cell, place.member(member), before, cell);
+    }
+
+    pub(crate) fn slot(&mut self, place: Place<'_>, id: SlotId, before: Option<Slot>, slot: Slot) {
+        let row = place.slot(id);
+        self.changes.row(Space::Cell, &row, before.map(|slot| slot.to_bytes()), Some(slot.to_bytes()));
+        put_row(self.batch, Space::Cell, row, slot.to_bytes());
+    }
+
+    /// Writes whatever a row holds, in place of what it held.
+    pub(crate) fn content(&mut self, space: Space, row: Vec<u8>, before: &Content, content: &Content) {
+        match content {
+            Content::Head(cell) => self.cell(space, row, before.canonical(), cell),
+            Content::Member(cell) => self.cell(space, row, before.canonical(), cell),
+            Content::Slot(slot) => {
+                self.changes.row(space, &row, before.canonical(), content.canonical());
+                match slot {
+                    Some(slot) => put_row(self.batch, space, row, slot.to_bytes()),
+                    None => self.batch.delete(space, row),
+                }
+            }
+        }
+    }
+}
+
+/// The canonical form of a cell, `None` if it is empty.
+pub(crate) fn canonical_form<P: Encode>(cell: &Cell<P>) -> Option<Vec<u8>> {
+    (!cell.is_empty()).then(|| cell.to_bytes())
+}
+
+/// What one row of a replica holds, of whatever kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Head(Cell<Head>),
+    Member(Cell<()>),
+    Slot(Option<Slot>),
+}
+
+impl Content {
+    /// What a row holds that is not there.
+    pub(crate) fn nothing(space: Space, row: &[u8]) -> Content {
+        match space {
+            Space::Head => Content::Head(Cell::default()),
+            _ if keys::is_slot(row) => Content::Slot(None),
+            _ => Content::Member(Cell::default()),
+        }
+    }
+
+    /// Reads a row's value.
+    pub(crate) fn open(
+        origins: &Origins,
+        space: Space,
+        row: &[u8],
+        value: &[u8],
+    ) -> Result<Content, StorageError> {
+        Ok(match Content::nothing(space, row) {
+            Content::Head(_) => {
+                Content::Head(open_row(space, row, value, |input| Cell::decode_row(origins, input))?)
+            }
+            Content::Member(_) => {
+                Content::Member(open_row(space, row, value, |input| Cell::decode_row(origins, input))?)
+            }
+            Content::Slot(_) => Content::Slot(Some(open_row(space, row, value, Slot::decode)?)),
+        })
+    }
+
+    /// Reads the canonical form of a row.
+    pub(crate) fn from_canonical(space: Space, row: &[u8], bytes: &[u8]) -> Result<Content, DecodeError> {
+        Ok(match Content::nothing(space, row) {
+            Content::Head(_) => Content::Head(Cell::from_bytes(bytes)?),
+            Content::Member(_) => Content::Member(Cell::from_bytes(bytes)?),
+            Content::Slot(_) => Content::Slot(Some(Slot::from_bytes(bytes)?)),
+        })
+    }
+
+    /// Whether all that it holds comes from deltas that a vector covers.
+    pub(crate) fn is_within(&self, vector: &VersionVector) -> bool {
+        match self {
+            Content::Head(cell) => cell.dots().all(|dot| vector.covers(dot)),
+            Content::Member(cell) => cell.dots().all(|dot| vector.covers(dot)),
+            Content::Slot(_) => true,
+        }
+    }
+
+    /// The form that digests and comparisons use, the same on every node; `None` for a row that is not there.
+    pub(crate) fn canonical(&self) -> Option<Vec<u8>> {
+        match self {
+            Content::Head(cell) => canonical_form(cell),
+            Content::Member(cell) => canonical_form(cell),
+            Content::Slot(slot) => slot.map(|slot| slot.to_bytes()),
+        }
+    }
+}
+
+/// What a row holds now.
+pub(crate) fn get_content(
+    disk: &dyn Read,
+    origins: &Origins,
+    space: Space,
+    row: &[u8],
+) -> Result<Content, StorageError> {
+    match disk.get(space, row)? {
+        Some(value) => Content::open(origins, space, row, &value),
+        None => Ok(Content::nothing(space, row)),
+    }
+}
+
 /// The head of a key; empty if there is none.
 pub(crate) fn get_head(
     disk: &dyn Read,
@@ -76,10 +210,6 @@ pub(crate) fn get_head(
     place: Place<'_>,
 ) -> Result<Cell<Head>, StorageError> {
     get_cell(disk, origins, Space::Head, &place.head())
-}
-
-pub(crate) fn put_head(batch: &mut Batch, origins: &Origins, place: Place<'_>, cell: &Cell<Head>) {
-    put_cell(batch, origins, Space::Head, place.head(), cell);
 }
 
 /// A member's cell; empty if it is not in the set.
@@ -90,16 +220,6 @@ pub(crate) fn get_member(
     member: &Member,
 ) -> Result<Cell<()>, StorageError> {
     get_cell(disk, origins, Space::Cell, &place.member(member))
-}
-
-pub(crate) fn put_member(
-    batch: &mut Batch,
-    origins: &Origins,
-    place: Place<'_>,
-    member: &Member,
-    cell: &Cell<()>,
-) {
-    put_cell(batch, origins, Space::Cell, place.member(member), cell);
 }
 
 /// What a key has beside its head.
@@ -152,10 +272,6 @@ pub(crate) fn get_slot(disk: &dyn Read, place: Place<'_>, id: SlotId) -> Result<
     value.map(|value| open_row(Space::Cell, &row, &value, Slot::decode)).transpose()
 }
 
-pub(crate) fn put_slot(batch: &mut Batch, place: Place<'_>, id: SlotId, slot: Slot) {
-    put_row(batch, Space::Cell, place.slot(id), slot.to_bytes());
-}
-
 /// The slots of a counter, ascending, spent ones too.
 pub(crate) fn slots(disk: &dyn Read, place: Place<'_>) -> Result<Vec<(SlotId, Slot)>, StorageError> {
     let prefix = place.slots();
@@ -178,24 +294,26 @@ fn slot_id(suffix: &[u8]) -> Result<SlotId, DecodeError> {
 
 // -- the canonical form ------------------------------------------------------------------------------------------------
 
-/// A row's content in the form that digests and comparisons use: origins in full, the same on every node. `None` for a
-/// spent slot, which is a marker and no content.
+/// A row in canonical form: origins in full, the same on every node.
 pub(crate) fn canonical(
     origins: &Origins,
     space: Space,
     row: &[u8],
     value: &[u8],
-) -> Result<Option<Vec<u8>>, StorageError> {
-    if space == Space::Cell && keys::is_slot(row) {
-        let slot = open_row(space, row, value, Slot::decode)?;
-        return Ok((!slot.is_spent()).then(|| slot.content()));
-    }
-    Ok(Some(match space {
-        Space::Head => {
-            open_row(space, row, value, |input| Cell::<Head>::decode_row(origins, input))?.to_bytes()
-        }
-        _ => open_row(space, row, value, |input| Cell::<()>::decode_row(origins, input))?.to_bytes(),
-    }))
+) -> Result<Vec<u8>, StorageError> {
+    let content = Content::open(origins, space, row, value)?;
+    content.canonical().ok_or_else(|| corrupt(space, row, "an empty cell"))
+}
+
+/// Visits the rows of a shard in one space from a row on, as they lie there.
+pub(crate) fn scan_shard(
+    disk: &dyn Read,
+    space: Space,
+    shard: ShardId,
+    from: &[u8],
+    visit: Visit<'_>,
+) -> Result<(), StorageError> {
+    disk.scan(space, &keys::shard_prefix(shard), from, visit)
 }
 
 /// Called with the space, the row and the canonical content of each row of a shard.
@@ -209,10 +327,8 @@ pub(crate) fn scan_canonical(
     visit: VisitContent<'_>,
 ) -> Result<(), StorageError> {
     for space in [Space::Head, Space::Cell] {
-        disk.scan(space, &keys::shard_prefix(shard), &[], &mut |row, value| {
-            if let Some(content) = canonical(origins, space, row, value)? {
-                visit(space, row, content);
-            }
+        scan_shard(disk, space, shard, &[], &mut |row, value| {
+            visit(space, row, canonical(origins, space, row, value)?);
             Ok(ControlFlow::Continue(()))
         })?;
     }

@@ -3,6 +3,7 @@
 use crate::cell::SlotId;
 use crate::id::{Dot, OriginId, ShardId};
 use crate::name::{Bucket, Key, Member};
+use crate::storage::Space;
 use alloc::vec::Vec;
 
 /// What follows a key in the rows of its slots, and in those of its members.
@@ -12,8 +13,17 @@ pub(super) const MEMBER_KIND: u8 = 2;
 /// What the rows of [`Space::Meta`](crate::storage::Space::Meta) begin with.
 pub(super) const META_FORMAT: u8 = 1;
 pub(super) const META_ORIGIN: u8 = 2;
-pub(super) const META_REACHED: u8 = 3;
+pub(super) const META_STRETCH: u8 = 3;
 pub(super) const META_APPLIED: u8 = 4;
+pub(super) const META_STANDING: u8 = 5;
+pub(super) const META_TREE: u8 = 6;
+
+/// What stands behind the shard in the rows of [`Space::Stage`](crate::storage::Space::Stage).
+pub(super) const STAGED: u8 = 1;
+pub(super) const HELD: u8 = 2;
+
+/// Bytes of the key of a row of the log.
+pub(super) const LOG_ROW_BYTES: usize = 18;
 
 /// Names a key within a node: its shard, bucket and key.
 #[derive(Clone, Copy, Debug)]
@@ -89,17 +99,45 @@ impl Place<'_> {
 
 /// The row of a delta in the log.
 pub(super) fn log_row(shard: ShardId, dot: Dot) -> Vec<u8> {
-    let mut row = Vec::with_capacity(18);
+    let mut row = Vec::with_capacity(LOG_ROW_BYTES);
     row.extend_from_slice(&shard.0.to_be_bytes());
     row.extend_from_slice(&dot.origin.0.to_be_bytes());
     row.extend_from_slice(&dot.seq.to_be_bytes());
     row
 }
 
-/// The row that notes how far the log of an origin reached in a shard.
-pub(super) fn reached_row(shard: ShardId, origin: OriginId) -> Vec<u8> {
+/// The delta that a row of the log holds.
+pub(super) fn log_dot(row: &[u8]) -> Option<Dot> {
+    let (origin, seq) = row.get(2..)?.split_first_chunk()?;
+    Some(Dot::new(OriginId(u64::from_be_bytes(*origin)), u64::from_be_bytes(seq.try_into().ok()?)))
+}
+
+/// The row of a staged row.
+pub(super) fn staged_row(shard: ShardId, space: Space, row: &[u8]) -> Vec<u8> {
+    let mut staged = Vec::with_capacity(row.len() + 4);
+    staged.extend_from_slice(&shard.0.to_be_bytes());
+    staged.extend_from_slice(&[STAGED, space as u8]);
+    staged.extend_from_slice(row);
+    staged
+}
+
+/// The row of a delta that is held to be handed over.
+pub(super) fn held_row(shard: ShardId, dot: Dot) -> Vec<u8> {
+    let mut row = log_row(shard, dot);
+    row.insert(2, HELD);
+    row
+}
+
+/// The row of something that a shard has once.
+pub(super) fn shard_row(kind: u8, shard: ShardId) -> Vec<u8> {
+    let [high, low] = shard.0.to_be_bytes();
+    alloc::vec![kind, high, low]
+}
+
+/// The row that notes the stretch of the log of an origin in a shard.
+pub(super) fn stretch_row(shard: ShardId, origin: OriginId) -> Vec<u8> {
     let mut row = Vec::with_capacity(11);
-    row.push(META_REACHED);
+    row.push(META_STRETCH);
     row.extend_from_slice(&shard.0.to_be_bytes());
     row.extend_from_slice(&origin.0.to_be_bytes());
     row
@@ -130,6 +168,47 @@ pub(super) fn is_slot(row: &[u8]) -> bool {
     false
 }
 
+/// The shard, bucket and key to which a row of cells belongs; `None` where it is no such row.
+pub(crate) fn owner(space: Space, row: &[u8]) -> Option<(ShardId, Bucket, Key)> {
+    let (shard, rest) = row.split_first_chunk()?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let bucket = Bucket::new(core::str::from_utf8(&rest[..end]).ok()?).ok()?;
+    let rest = &rest[end + 1..];
+    let key = match space {
+        Space::Head => rest.to_vec(),
+        Space::Cell => {
+            let (key, part) = split_key(rest)?;
+            match part.split_first()? {
+                (&SLOT_KIND, id) if id.len() == 16 => {}
+                (&MEMBER_KIND, member) => drop(Member::new(core::str::from_utf8(member).ok()?).ok()?),
+                _ => return None,
+            }
+            key
+        }
+        _ => return None,
+    };
+    Some((ShardId(u16::from_be_bytes(*shard)), bucket, Key::new(&key).ok()?))
+}
+
+/// Takes an escaped key off the front of a row; what follows its end.
+fn split_key(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut key = Vec::new();
+    loop {
+        match rest {
+            [0, 0xff, behind @ ..] => {
+                key.push(0);
+                rest = behind;
+            }
+            [0, part @ ..] => return Some((key, part)),
+            [byte, behind @ ..] => {
+                key.push(*byte);
+                rest = behind;
+            }
+            [] => return None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +232,8 @@ mod tests {
             prop_assert!(!row.starts_with(&place(&bucket, &b).members()));
             prop_assert!(!row.starts_with(&place(&bucket, &b).slots()));
             prop_assert!(!is_slot(&row));
+            prop_assert_eq!(owner(Space::Cell, &row), Some((ShardId(3), bucket.clone(), a.clone())));
+            prop_assert_eq!(owner(Space::Head, &place(&bucket, &b).head()), Some((ShardId(3), bucket.clone(), b.clone())));
             let slot = place(&bucket, &a).slot(SlotId { origin: OriginId(7), birth: 1 });
             prop_assert!(is_slot(&slot));
         }

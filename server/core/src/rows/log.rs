@@ -1,11 +1,12 @@
-//! The delta log, where it ends, and the format, as rows.
+//! The delta log, where it begins and ends, and the format, as rows.
 
 use super::FORMAT;
 use super::keys;
-use super::sealed::{corrupt, open_row, put_row};
+use super::sealed::{CHECKSUM_BYTES, corrupt, open_row, put_row};
 use crate::codec::{self, Encode, Reader};
 use crate::delta::Delta;
 use crate::id::{Dot, OriginId, Seq, ShardId};
+use crate::merkle::Changes;
 use crate::name::ShardCount;
 use crate::storage::{Batch, Read, Space, StorageError};
 use alloc::vec::Vec;
@@ -27,8 +28,46 @@ pub(crate) fn has_delta(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<boo
     Ok(disk.get(Space::Log, &keys::log_row(shard, dot))?.is_some())
 }
 
-pub(crate) fn put_delta(batch: &mut Batch, shard: ShardId, delta: &Delta) {
-    put_row(batch, Space::Log, keys::log_row(shard, delta.dot), delta.to_bytes());
+/// Bytes of a row of the log, given those of its delta.
+pub(crate) fn log_row_bytes(delta: usize) -> i64 {
+    (keys::LOG_ROW_BYTES + delta + CHECKSUM_BYTES) as i64
+}
+
+pub(crate) fn put_delta(batch: &mut Batch, changes: &mut Changes, shard: ShardId, delta: &Delta) {
+    let (row, bytes) = (keys::log_row(shard, delta.dot), delta.to_bytes());
+    changes.log(&row, log_row_bytes(bytes.len()));
+    put_row(batch, Space::Log, row, bytes);
+}
+
+/// Takes a delta out of the log. `bytes`: those of the delta.
+pub(crate) fn delete_delta(batch: &mut Batch, changes: &mut Changes, shard: ShardId, dot: Dot, bytes: usize) {
+    let row = keys::log_row(shard, dot);
+    changes.log(&row, -log_row_bytes(bytes));
+    batch.delete(Space::Log, row);
+}
+
+/// The delta whose row of a shard's log is damaged, if that is the error.
+pub(crate) fn damaged_delta(error: &StorageError, shard: ShardId) -> Option<Dot> {
+    match error {
+        StorageError::Corrupt { space: Space::Log, key, .. } => {
+            keys::log_dot(key).filter(|_| key.starts_with(&keys::shard_prefix(shard)))
+        }
+        _ => None,
+    }
+}
+
+/// Visits the log of one origin from a sequence on: each delta's name and bytes. It is not read.
+pub(crate) fn scan_log(
+    disk: &dyn Read,
+    shard: ShardId,
+    from: Dot,
+    visit: &mut dyn FnMut(Dot, usize) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let row = keys::log_row(shard, from);
+    disk.scan(Space::Log, &row[..10], &row, &mut |row, value| {
+        let dot = keys::log_dot(row).ok_or_else(|| corrupt(Space::Log, row, "not a delta's name"))?;
+        Ok(visit(dot, value.len().saturating_sub(CHECKSUM_BYTES)))
+    })
 }
 
 /// The first delta of the log that belongs to an origin of at least `from`. It is not decoded.
@@ -40,32 +79,50 @@ pub(crate) fn first_delta(
     let mut first = None;
     let row = keys::log_row(shard, Dot::new(from, 0));
     disk.scan(Space::Log, &keys::shard_prefix(shard), &row, &mut |row, _| {
-        let mut name = Reader::new(row.get(2..).unwrap_or_default());
-        let dot = name.u64().and_then(|origin| Ok(Dot::new(OriginId(origin), name.u64()?)));
-        first = Some(dot.map_err(|_| corrupt(Space::Log, row, "not a delta's name"))?);
+        first = Some(keys::log_dot(row).ok_or_else(|| corrupt(Space::Log, row, "not a delta's name"))?);
         Ok(ControlFlow::Break(()))
     })?;
     Ok(first)
 }
 
-/// Notes that the log holds every delta of an origin up to this one: later openings look from there.
-pub(crate) fn put_reached(batch: &mut Batch, shard: ShardId, dot: Dot) {
-    let mut body = Vec::new();
-    codec::put_varint(&mut body, dot.seq);
-    put_row(batch, Space::Meta, keys::reached_row(shard, dot.origin), body);
+/// What is noted of the log of one origin: it has every delta behind `low` up to `reached`, and perhaps more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The last delta that was cut off, 0 if none was.
+    pub(crate) low: Seq,
+    /// A delta that was applied.
+    pub(crate) reached: Seq,
 }
 
-/// Visits what [`put_reached`] has noted, of all shards.
-pub(crate) fn scan_reached(
+/// Notes where the log of an origin begins, and how far it reached: later openings look from there.
+pub(crate) fn put_stretch(batch: &mut Batch, shard: ShardId, origin: OriginId, stretch: Stretch) {
+    let mut body = Vec::new();
+    codec::put_varint(&mut body, stretch.reached);
+    if stretch.low > 0 {
+        codec::put_varint(&mut body, stretch.low);
+    }
+    put_row(batch, Space::Meta, keys::stretch_row(shard, origin), body);
+}
+
+pub(crate) fn delete_stretch(batch: &mut Batch, shard: ShardId, origin: OriginId) {
+    batch.delete(Space::Meta, keys::stretch_row(shard, origin));
+}
+
+/// Visits what [`put_stretch`] has noted, of all shards.
+pub(crate) fn scan_stretches(
     disk: &dyn Read,
-    visit: &mut dyn FnMut(ShardId, Dot) -> Result<(), StorageError>,
+    visit: &mut dyn FnMut(ShardId, OriginId, Stretch),
 ) -> Result<(), StorageError> {
-    disk.scan(Space::Meta, &[keys::META_REACHED], &[], &mut |row, value| {
-        let seq: Seq = open_row(Space::Meta, row, value, |input| input.varint())?;
+    disk.scan(Space::Meta, &[keys::META_STRETCH], &[], &mut |row, value| {
+        let stretch = open_row(Space::Meta, row, value, |input| {
+            let reached = input.varint()?;
+            let low = if input.left() == 0 { 0 } else { input.varint()? };
+            Ok(Stretch { low, reached })
+        })?;
         let mut name = Reader::new(row.get(1..).unwrap_or_default());
         let named = name.array().and_then(|shard| Ok((ShardId(u16::from_be_bytes(shard)), name.u64()?)));
-        let (shard, origin) = named.map_err(|_| corrupt(Space::Meta, row, "not an end of a log"))?;
-        visit(shard, Dot::new(OriginId(origin), seq))?;
+        let (shard, origin) = named.map_err(|_| corrupt(Space::Meta, row, "not a stretch of a log"))?;
+        visit(shard, OriginId(origin), stretch);
         Ok(ControlFlow::Continue(()))
     })
 }

@@ -8,8 +8,12 @@
 //! Log    shard(2) origin(8) seq(8)                                 delta
 //! Meta   01                                                        format, shard count
 //! Meta   02 number(4)                                              origin(8)
-//! Meta   03 shard(2) origin(8)                                     seq: the log reached this far when the node was opened
+//! Meta   03 shard(2) origin(8)                                     a sequence that the log reached, and the last that was cut off
 //! Meta   04                                                        how many deltas all replicas have applied
+//! Meta   05 shard(2)                                               why the replica is out of service, where a restart must know
+//! Meta   06 shard(2)                                               the Merkle tree at a version vector
+//! Stage  shard(2) 01 space(1) row                                  what a repair has fetched for this row: its canonical form
+//! Stage  shard(2) 02 origin(8) seq(8)                              a delta that is held, to be handed over
 //! ```
 //!
 //! Numbers in keys are big-endian, so that rows sort like what they name. A key is escaped `00` → `00 FF`, so that the
@@ -17,7 +21,7 @@
 //!
 //! A shard's version vector has no rows of its own: it is where the log of each origin ends. An opening looks for the ends
 //! from the last notes (`Meta 03`) on, and the count (`Meta 04`), which each turn writes, tells whether a part of the data
-//! is older than the rest.
+//! is older than the rest. Rows of the log before its beginning are rubbish: they are removed in the background.
 //!
 //! Every value ends in four bytes of checksum over key and value: a flipped bit, or a row in another's place, is
 //! noticed when it is read and is never taken for content or for absence.
@@ -29,22 +33,31 @@ mod cells;
 mod keys;
 mod log;
 mod origins;
+mod repair;
 mod sealed;
 
 pub use cells::VisitContent;
 pub use keys::Place;
 pub use origins::Origins;
 
+pub(crate) use keys::owner;
+
 pub(crate) use cells::{
-    get_head, get_member, get_slot, parts, put_head, put_member, put_slot, scan_canonical, scan_members,
-    slots,
+    Content, Pen, canonical, canonical_form, get_content, get_head, get_member, get_slot, parts,
+    scan_canonical, scan_members, scan_shard, slots,
 };
 pub(crate) use log::{
-    first_delta, get_applied, get_delta, get_format, has_delta, is_empty, put_applied, put_delta, put_format,
-    put_reached, scan_reached,
+    Stretch, damaged_delta, delete_delta, delete_stretch, first_delta, get_applied, get_delta, get_format,
+    has_delta, is_empty, log_row_bytes, put_applied, put_delta, put_format, put_stretch, scan_log,
+    scan_stretches,
+};
+pub(crate) use repair::{
+    KeptTree, Remove, Staged, Unfinished, delete_held, delete_staged, delete_unfinished, first_staged,
+    get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree, put_unfinished,
+    rows_first, scan_held, staged_shards,
 };
 
 /// The number of this layout. A data directory with a greater one is refused.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 /// The first format that counts what was applied. Before, `Meta 03` was written with each delta and always at its end.
 pub(crate) const FORMAT_COUNTED: u64 = 2;

@@ -5,7 +5,7 @@ use crate::storage::{Batch, Space, StorageError};
 use alloc::vec::Vec;
 use xxhash_rust::xxh3;
 
-const CHECKSUM_BYTES: usize = 4;
+pub(super) const CHECKSUM_BYTES: usize = 4;
 
 fn checksum(space: Space, key: &[u8], body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let seed = xxh3::xxh3_64_with_seed(key, space as u64);

@@ -1,0 +1,441 @@
+//! Upkeep: what a node does for itself, a portion at a time, when the shell has time for it ([`Input::Work`](super::Input)).
+//!
+//! - rows are counted after an unclean start, and all of them are read again once in `deep_check_ms`, a shard at a time;
+//! - staged rows are installed, or removed where their repair was given up;
+//! - the log is cut, and rubbish in it removed;
+//! - a replica with a damaged row is emptied, and what its log held is handed over to what a repair has brought.
+//!
+//! What each peer has said to have of each shard, durably, is its acknowledgement: what all members have, may be cut off the log.
+
+use super::{Node, Now, Output};
+use crate::delta_log::Cut;
+use crate::id::{Dot, NodeId, OriginId, ShardId};
+use crate::replica::{Draft, Held, Standing};
+use crate::rows::{self, Remove};
+use crate::storage::{Disk, Overlay, Read, Space, StorageError};
+use crate::version_vector::VersionVector;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// What is to be done, and what is known for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Upkeep {
+    /// The other members of the cluster, once the shell has said who they are.
+    members: Option<BTreeSet<NodeId>>,
+    /// What each peer has said to have, and the root of its tree then.
+    known: BTreeMap<NodeId, BTreeMap<ShardId, (VersionVector, Option<u64>)>>,
+    /// Shards whose rows are to be counted, or checked.
+    counting: BTreeSet<ShardId>,
+    /// Shards whose staged rows are to be installed.
+    installing: BTreeSet<ShardId>,
+    /// Shards whose staged rows are to be removed.
+    staged: BTreeSet<ShardId>,
+    /// Shards that are emptied.
+    emptying: BTreeSet<ShardId>,
+    /// Shards of which deltas are held, and the version vector with which none of them could be applied.
+    held: BTreeMap<ShardId, Option<VersionVector>>,
+    /// Shards that are filled anew, and have been repaired.
+    repaired: BTreeSet<ShardId>,
+    /// Shards whose log has rubbish, and those whose log is to be cut.
+    rubbish: BTreeSet<ShardId>,
+    cutting: BTreeSet<ShardId>,
+    /// The last shard that was checked because it was its turn, counted from the clock's beginning.
+    checked: Option<u64>,
+}
+
+impl Upkeep {
+    /// What is left to do from before the start.
+    pub(super) fn open(
+        disk: &dyn Read,
+        replicas: impl Iterator<Item = (ShardId, Standing, bool, bool)>,
+    ) -> Result<Upkeep, StorageError> {
+        let [staged, held] = rows::staged_shards(disk)?;
+        let mut upkeep = Upkeep { staged, ..Upkeep::default() };
+        upkeep.held = held.into_iter().map(|shard| (shard, None)).collect();
+        for (shard, standing, counts, has_rubbish) in replicas {
+            upkeep.counting.extend(counts.then_some(shard));
+            upkeep.rubbish.extend(has_rubbish.then_some(shard));
+            match standing {
+                Standing::Installing(_) => {
+                    upkeep.staged.remove(&shard);
+                    upkeep.installing.insert(shard);
+                }
+                Standing::Emptying(_) => drop(upkeep.emptying.insert(shard)),
+                Standing::Filling(_) => drop(upkeep.held.entry(shard).or_default()),
+                Standing::InService | Standing::Quarantined => {}
+            }
+        }
+        Ok(upkeep)
+    }
+
+    /// What a peer has said last to have of a shard.
+    pub(super) fn known(&self, peer: NodeId, shard: ShardId) -> Option<&VersionVector> {
+        Some(&self.known.get(&peer)?.get(&shard)?.0)
+    }
+
+    /// A peer has come: what it said before may be of a disk that it does not have any more.
+    pub(super) fn peer_up(&mut self, peer: NodeId) {
+        self.known.remove(&peer);
+    }
+
+    /// A peer says what it has.
+    pub(super) fn hear(&mut self, peer: NodeId, shard: ShardId, vector: VersionVector, root: Option<u64>) {
+        self.known.entry(peer).or_default().insert(shard, (vector, root));
+    }
+
+    /// Whether rows of an earlier repair are still staged.
+    pub(super) fn is_staged(&self, shard: ShardId) -> bool {
+        self.staged.contains(&shard)
+    }
+
+    /// The log has rubbish.
+    pub(super) fn sweep(&mut self, shard: ShardId) {
+        self.rubbish.insert(shard);
+    }
+
+    /// What is staged is complete.
+    pub(super) fn install(&mut self, shard: ShardId) {
+        self.installing.insert(shard);
+    }
+
+    /// What was staged is installed.
+    pub(super) fn installed(&mut self, shard: ShardId) {
+        self.installing.remove(&shard);
+        self.rubbish.insert(shard);
+        self.repaired.insert(shard);
+        if let Some(tried) = self.held.get_mut(&shard) {
+            *tried = None;
+        }
+    }
+
+    /// What was staged is not wanted any more.
+    pub(super) fn drop_staged(&mut self, shard: ShardId) {
+        self.installing.remove(&shard);
+        self.staged.insert(shard);
+    }
+
+    fn has_work(&self) -> bool {
+        let sets =
+            [&self.counting, &self.installing, &self.staged, &self.emptying, &self.rubbish, &self.cutting];
+        sets.iter().any(|set| !set.is_empty()) || self.held.values().any(Option::is_none)
+    }
+
+    /// What all members have of a shard; nothing where that is not known.
+    fn acknowledged(&self, shard: ShardId, own: &VersionVector) -> VersionVector {
+        let Some(members) = &self.members else { return VersionVector::default() };
+        let mut all = own.clone();
+        for member in members {
+            match self.known(*member, shard) {
+                Some(vector) => all.meet(vector),
+                None => return VersionVector::default(),
+            }
+        }
+        all
+    }
+}
+
+impl Node {
+    /// Whether the shell should give time for [`Input::Work`](super::Input).
+    pub fn has_work(&self) -> bool {
+        self.upkeep.has_work() || self.repairs.has_work() || self.sources.has_work()
+    }
+
+    /// The shell says who the other members are.
+    pub(super) fn members(&mut self, members: BTreeSet<NodeId>) {
+        self.upkeep.known.retain(|peer, _| members.contains(peer));
+        self.upkeep.members = Some(members);
+    }
+
+    /// Does a portion of each thing that is to be done.
+    pub(super) fn work(&mut self, now: Now, disk: &dyn Disk) -> Result<(), StorageError> {
+        self.each(|upkeep| &upkeep.installing, |node, shard| node.install_on(now, disk, shard))?;
+        if let Err((shard, error)) = self.list_portions(now) {
+            self.quarantine(shard, error)?;
+        }
+        if let Err((shard, error)) = self.read_portions(disk) {
+            self.quarantine(shard, error)?;
+        }
+        self.first(|upkeep| &upkeep.emptying, |node, shard| node.empty_on(disk, shard))?;
+        self.first(|upkeep| &upkeep.staged, |node, shard| node.remove_staged(disk, shard))?;
+        self.first(|upkeep| &upkeep.counting, |node, shard| node.count_on(disk, shard))?;
+        self.first(|upkeep| &upkeep.rubbish, |node, shard| node.sweep_on(disk, shard))?;
+        self.first(|upkeep| &upkeep.cutting, |node, shard| node.cut_on(disk, shard))?;
+        let untried = self.upkeep.held.iter().find(|(_, tried)| tried.is_none());
+        match untried.map(|(shard, _)| *shard) {
+            Some(shard) => self.hand_over(now, disk, shard).or_else(|error| self.quarantine(shard, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something for the first shard of a set. Damage takes its replica out of service.
+    fn first(
+        &mut self,
+        set: impl Fn(&Upkeep) -> &BTreeSet<ShardId>,
+        act: impl Fn(&mut Node, ShardId) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        match set(&self.upkeep).first().copied() {
+            Some(shard) => act(self, shard).or_else(|error| self.quarantine(shard, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Node::first`], for all of a set.
+    fn each(
+        &mut self,
+        set: impl Fn(&Upkeep) -> &BTreeSet<ShardId>,
+        act: impl Fn(&mut Node, ShardId) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let shards = set(&self.upkeep).clone();
+        shards
+            .into_iter()
+            .try_for_each(|shard| act(self, shard).or_else(|error| self.quarantine(shard, error)))
+    }
+
+    /// A replica is out of service: nothing is done for it as it was.
+    pub(super) fn forget_upkeep(&mut self, shard: ShardId) {
+        let Upkeep { counting, installing, rubbish, cutting, held, .. } = &mut self.upkeep;
+        for set in [counting, installing, rubbish, cutting] {
+            set.remove(&shard);
+        }
+        held.remove(&shard);
+    }
+
+    // -- rows ----------------------------------------------------------------------------------------------------------
+
+    fn install_on(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let theirs = match self.shard(shard).replica.standing() {
+            Standing::Installing(theirs) => theirs.clone(),
+            _ => self.repair_vector(shard),
+        };
+        self.install_portion(now, disk, shard, theirs, self.config.portion_rows)
+    }
+
+    fn remove_staged(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let rows = Overlay { disk, batch: &self.turn.batch };
+        let (_, found) = rows::rows_first(&rows, shard, Remove::Staged, self.config.portion_rows)?;
+        if found.is_empty() {
+            self.upkeep.staged.remove(&shard);
+        }
+        found.into_iter().for_each(|row| self.turn.batch.delete(Space::Stage, row));
+        self.turn.batch.commit();
+        Ok(())
+    }
+
+    fn count_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let Node { shards, origins, turn, config, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        let rows = Overlay { disk, batch: &turn.batch };
+        replica.count_rows(rows, origins, config.portion_rows)?;
+        if replica.tree().is_some() {
+            turn.changed.insert(shard);
+        }
+        if !replica.is_counting() {
+            upkeep.counting.remove(&shard);
+        }
+        Ok(())
+    }
+
+    /// All rows of a shard are read again and compared with its tree.
+    pub(super) fn check_shard(&mut self, shard: ShardId) {
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        if !replica.is_out_of_service() {
+            replica.check_all();
+            self.upkeep.counting.extend(replica.is_counting().then_some(shard));
+        }
+    }
+
+    /// Time has passed: the next shard is checked when it is its turn.
+    pub(super) fn check_due(&mut self, now: Now) {
+        let count = u64::from(self.config.shards.get());
+        let turn = now.mono_ms.saturating_mul(count) / self.config.deep_check_ms.max(1);
+        let last = self.upkeep.checked.replace(turn).unwrap_or(turn);
+        for turn in last.max(turn.saturating_sub(count))..turn {
+            self.check_shard(ShardId((turn % count) as u16));
+        }
+    }
+
+    // -- the log -------------------------------------------------------------------------------------------------------
+
+    fn sweep_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let Node { shards, origins, turn, config, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        replica.sweep_log(&mut Draft { disk, batch: &mut turn.batch, origins }, config.portion_rows)?;
+        if !replica.has_rubbish() {
+            upkeep.rubbish.remove(&shard);
+        }
+        Ok(())
+    }
+
+    /// Looks whether the log of a shard is longer than is kept.
+    pub(super) fn cut_if_long(&mut self, shard: ShardId) {
+        let kept = self.config.log_keep_bytes / u64::from(self.config.shards.get());
+        let replica = &self.shard(shard).replica;
+        if !replica.is_out_of_service() && replica.log_bytes().is_some_and(|bytes| bytes > kept) {
+            self.upkeep.cutting.insert(shard);
+        }
+    }
+
+    fn cut_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let count = u64::from(self.config.shards.get());
+        let (kept, most) = (self.config.log_keep_bytes / count, self.config.log_bytes_max / count);
+        let Node { shards, origins, turn, config, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        let bytes = replica.log_bytes().unwrap_or(0);
+        let vector = replica.vector().clone();
+        // Where it is too long, also what some member lacks; but no more of that than is too much.
+        let all = upkeep.acknowledged(shard, &vector);
+        let (upto, bytes) = match bytes > most {
+            true => (&vector, bytes - most),
+            false => (&all, bytes.saturating_sub(kept)),
+        };
+        let mut draft = Draft { disk, batch: &mut turn.batch, origins };
+        let cut = Cut { upto, bytes, rows_max: config.portion_rows };
+        if bytes == 0 || !replica.cut_log(&mut draft, cut)? {
+            upkeep.cutting.remove(&shard);
+        }
+        Ok(())
+    }
+
+    // -- refilling -----------------------------------------------------------------------------------------------------
+
+    /// A replica with a damaged row is to be emptied and filled again: if there is a peer that has all that the own log lacks.
+    /// From then on this node makes its deltas of this shard under `origin`, which was never used before.
+    pub(super) fn refill(&mut self, shard: ShardId, origin: OriginId) {
+        let Some(state) = self.shards.get(usize::from(shard.0)) else { return };
+        let is_damaged = *state.replica.standing() == Standing::Quarantined;
+        let low = state.replica.low();
+        let helps = |peer: NodeId| self.upkeep.known(peer, shard).is_some_and(|vector| vector.includes(low));
+        if !is_damaged || self.origins.contains(origin) || !self.pulls.peers().any(helps) {
+            return;
+        }
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        self.applied = self.applied.wrapping_sub(replica.vector().deltas());
+        replica.empty(&mut self.turn.batch, origin);
+        self.upkeep.emptying.insert(shard);
+        self.upkeep.repaired.remove(&shard);
+    }
+
+    fn empty_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let Node { shards, origins, turn, config, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        let mut draft = Draft { disk, batch: &mut turn.batch, origins };
+        let emptied = replica.empty_on(&mut draft, config.portion_rows)?;
+        if emptied.unread > 0 {
+            turn.outputs.push(Output::Unread { shard, deltas: emptied.unread });
+        }
+        if emptied.all {
+            turn.changed.insert(shard);
+            upkeep.emptying.remove(&shard);
+            upkeep.staged.remove(&shard);
+            upkeep.held.insert(shard, None);
+            let peers: Vec<NodeId> = self.pulls.peers().collect();
+            let known = peers.into_iter().filter(|peer| self.upkeep.known(*peer, shard).is_some());
+            for peer in known.collect::<Vec<_>>() {
+                self.want_repair(Now::default(), shard, peer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies deltas that are held, as far as that is possible now. A replica that is filled answers again when it has what it
+    /// had, or has been repaired and nothing more can be applied.
+    fn hand_over(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        for _ in 0..self.config.portion_rows {
+            let rows = Overlay { disk, batch: &self.turn.batch };
+            let replica = &self.shard(shard).replica;
+            let next = if replica.is_frozen() { None } else { replica.next_held(rows)? };
+            match next {
+                Some(Held::Ready(delta)) => {
+                    self.observe(now, &delta);
+                    self.apply(now, disk, &delta, shard)?;
+                    self.drop_held(shard, delta.dot);
+                }
+                Some(Held::Known(dot)) => self.drop_held(shard, dot),
+                Some(Held::Unread(dot)) => {
+                    self.drop_held(shard, dot);
+                    self.turn.outputs.push(Output::Unread { shard, deltas: 1 });
+                }
+                None => {
+                    self.handed_over(disk, shard)?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_held(&mut self, shard: ShardId, dot: Dot) {
+        rows::delete_held(&mut self.turn.batch, shard, dot);
+        self.turn.batch.commit();
+    }
+
+    /// Nothing that is held can be applied now.
+    fn handed_over(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let rows = Overlay { disk, batch: &self.turn.batch };
+        let mut some_left = false;
+        rows::scan_held(&rows, shard, Dot::new(OriginId(0), 0), &mut |_, _| {
+            some_left = true;
+            core::ops::ControlFlow::Break(())
+        })?;
+        let Node { shards, turn, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        if let Standing::Filling(had) = replica.standing() {
+            let has_all = replica.vector().includes(had);
+            let is_repaired = upkeep.repaired.contains(&shard) && !replica.is_frozen();
+            if has_all || is_repaired {
+                let lost = had.iter().map(|last| last.seq.saturating_sub(replica.vector().at(last.origin)));
+                let lost = lost.sum();
+                replica.filled(&mut turn.batch);
+                turn.changed.insert(shard);
+                turn.outputs.push(Output::Refilled { shard, lost });
+            }
+        }
+        let vector = replica.vector().clone();
+        match some_left || replica.is_out_of_service() {
+            true => drop(upkeep.held.insert(shard, Some(vector))),
+            false => drop(upkeep.held.remove(&shard)),
+        }
+        Ok(())
+    }
+
+    /// A replica has applied something: what is held may be applicable now.
+    pub(super) fn try_held(&mut self, shard: ShardId) {
+        if let Some(tried) = self.upkeep.held.get_mut(&shard)
+            && tried.as_ref() != Some(self.shards[usize::from(shard.0)].replica.vector())
+        {
+            *tried = None;
+        }
+    }
+
+    // -- comparing -----------------------------------------------------------------------------------------------------
+
+    /// A peer has said what it has, and the root of its tree. With an equal version vector an unequal root is an alarm: then all
+    /// rows here are read again; and where most members hold something else, this replica is the one that is wrong.
+    pub(super) fn compare(
+        &mut self,
+        peer: NodeId,
+        shard: ShardId,
+        vector: &VersionVector,
+        root: Option<u64>,
+    ) -> Result<(), StorageError> {
+        let replica = &self.shard(shard).replica;
+        let (Some(theirs), Some(tree)) = (root, replica.tree()) else { return Ok(()) };
+        let own = crate::merkle::short(tree.root());
+        if vector != replica.vector() || theirs == own || replica.is_out_of_service() {
+            return Ok(());
+        }
+        self.turn.outputs.push(Output::Diverged { shard, peer });
+        let equal = self.upkeep.known.values().filter_map(|known| known.get(&shard));
+        let roots: Vec<Option<u64>> =
+            equal.filter(|(other, _)| other == vector).map(|(_, root)| *root).collect();
+        let agree = |root| roots.iter().filter(|other| **other == Some(root)).count();
+        let members = self.upkeep.members.as_ref().map_or(0, BTreeSet::len) + 1;
+        if agree(theirs) * 2 > members {
+            let why = "most members hold something else at the same version vector";
+            let key = shard.0.to_be_bytes().to_vec();
+            return self.quarantine(shard, StorageError::Corrupt { space: Space::Head, key, why });
+        }
+        self.check_shard(shard);
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! What a replica does for itself, in portions: count its rows after an unclean start, check them, cut its log, and empty
+//! itself when a row is damaged.
+
+use super::{Draft, Gate, Replica, Standing};
+use crate::delta::Delta;
+use crate::delta_log::{self, Cut};
+use crate::id::{Dot, OriginId, ShardId};
+use crate::merkle::{Counted, Tree};
+use crate::rows::{self, KeptTree, Origins, Remove, Unfinished};
+use crate::storage::{Batch, Overlay, Space, StorageError};
+use crate::version_vector::VersionVector;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+/// A replica of which no row is counted.
+pub(super) fn nothing_counted(shard: ShardId) -> Counted {
+    Counted::Before(Space::Head, shard.0.to_be_bytes().to_vec())
+}
+
+/// What emptying a portion came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Emptied {
+    /// Whether nothing is left.
+    pub(crate) all: bool,
+    /// Deltas of the log that could not be read, and are lost here.
+    pub(crate) unread: usize,
+}
+
+// -- counting ----------------------------------------------------------------------------------------------------------
+
+impl Replica {
+    /// Whether rows are still to be counted.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.counted != Counted::All || self.check.is_some()
+    }
+
+    /// Counts rows, at most `rows_max`; or checks as many, where they are counted.
+    ///
+    /// # Errors
+    /// [`StorageError`]: a row is damaged, or the rows are not what was counted before.
+    pub(crate) fn count_rows(
+        &mut self,
+        rows: Overlay<'_>,
+        origins: &Origins,
+        rows_max: usize,
+    ) -> Result<(), StorageError> {
+        if let Counted::Before(..) = self.counted {
+            let (shard, seed) = (self.shard, self.common.seed);
+            let (next, log_bytes) =
+                count(rows, origins, shard, seed, &self.counted, &mut self.tree, rows_max)?;
+            self.counted = next;
+            self.log_bytes += log_bytes;
+            return Ok(());
+        }
+        let Some((mut tree, counted)) = self.check.take() else { return Ok(()) };
+        let (next, _) = count(rows, origins, self.shard, self.common.seed, &counted, &mut tree, rows_max)?;
+        match next.has_cells() {
+            false => self.check = Some((tree, next)),
+            true if tree == self.tree => {}
+            true => {
+                return Err(StorageError::Corrupt {
+                    space: Space::Head,
+                    key: self.shard.0.to_be_bytes().to_vec(),
+                    why: "the shard's rows are not those that were written",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows are to be read again and compared with the tree.
+    pub(crate) fn check_all(&mut self) {
+        if self.counted == Counted::All && self.check.is_none() {
+            self.check = Some((Tree::default(), nothing_counted(self.shard)));
+        }
+    }
+
+    /// Keeps the tree for the next start, unless it is kept already or not known.
+    pub(crate) fn keep_tree(&mut self, batch: &mut Batch) {
+        let known = self.counted == Counted::All && self.standing == Standing::InService;
+        if known && !self.vector.is_empty() && self.kept_at.as_ref() != Some(&self.vector) {
+            let log_bytes = self.log_bytes.max(0) as u64;
+            let kept = KeptTree { vector: self.vector.clone(), log_bytes, tree: self.tree.clone() };
+            rows::put_tree(batch, self.shard, &kept);
+            self.kept_at = Some(kept.vector);
+        }
+    }
+}
+
+/// Counts rows from where it was left. How far that is now, and the bytes of the log on the way.
+fn count(
+    rows: Overlay<'_>,
+    origins: &Origins,
+    shard: ShardId,
+    seed: crate::merkle::Seed,
+    counted: &Counted,
+    tree: &mut Tree,
+    rows_max: usize,
+) -> Result<(Counted, i64), StorageError> {
+    let Counted::Before(space, from) = counted else { return Ok((Counted::All, 0)) };
+    let (mut seen, mut log_bytes, mut next) = (0, 0, None);
+    rows::scan_shard(&rows, *space, shard, from, &mut |row, value| {
+        if seen >= rows_max {
+            next = Some(row.to_vec());
+            return Ok(ControlFlow::Break(()));
+        }
+        seen += 1;
+        match space {
+            Space::Log => log_bytes += (row.len() + value.len()) as i64,
+            space => {
+                let canonical = rows::canonical(origins, *space, row, value)?;
+                tree.add(seed.leaf(*space, row), seed.row(*space, row, canonical));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let start = shard.0.to_be_bytes().to_vec();
+    let counted = match (next, space) {
+        (Some(next), _) => Counted::Before(*space, next),
+        (None, Space::Head) => Counted::Before(Space::Cell, start),
+        (None, Space::Cell) => Counted::Before(Space::Log, start),
+        (None, _) => Counted::All,
+    };
+    Ok((counted, log_bytes))
+}
+
+// -- the log -----------------------------------------------------------------------------------------------------------
+
+impl Replica {
+    /// Cuts the log, the oldest deltas first. Whether there was something to cut.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing has changed then.
+    pub(crate) fn cut_log(&mut self, draft: &mut Draft<'_>, cut: Cut<'_>) -> Result<bool, StorageError> {
+        let (gone, low) = delta_log::cut(draft.rows(), self.shard, self.reach(), cut)?;
+        for last in low.iter().filter(|last| !self.low.covers(*last)) {
+            delta_log::note(draft.batch, self.shard, last, self.vector.at(last.origin));
+        }
+        let is_cut = !gone.is_empty();
+        self.low = low;
+        self.delete_deltas(draft, gone);
+        Ok(is_cut)
+    }
+
+    fn delete_deltas(&mut self, draft: &mut Draft<'_>, gone: Vec<(Dot, usize)>) {
+        let mut changes = self.changes();
+        for (dot, bytes) in gone {
+            rows::delete_delta(draft.batch, &mut changes, self.shard, dot, bytes);
+        }
+        draft.batch.commit();
+        self.count_changes(changes);
+    }
+
+    /// Cuts the log of an origin up to a delta that cannot be read. Whether that was in it.
+    pub(crate) fn cut_over(&mut self, batch: &mut Batch, dot: Dot) -> bool {
+        if self.low.covers(dot) || !self.vector.covers(dot) {
+            return false;
+        }
+        self.low.raise(dot);
+        self.rubbish.insert(dot.origin);
+        delta_log::note(batch, self.shard, dot, self.vector.at(dot.origin));
+        batch.commit();
+        true
+    }
+
+    /// Whether the log may have rows before its low marks.
+    pub(crate) fn has_rubbish(&self) -> bool {
+        !self.rubbish.is_empty()
+    }
+
+    /// Removes rows of the log before its low marks, at most `rows_max`.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing has changed then.
+    pub(crate) fn sweep_log(&mut self, draft: &mut Draft<'_>, rows_max: usize) -> Result<(), StorageError> {
+        let Some(origin) = self.rubbish.first().copied() else { return Ok(()) };
+        let low = Dot::new(origin, self.low.at(origin));
+        let rubbish = delta_log::rubbish(draft.rows(), self.shard, low, rows_max)?;
+        if rubbish.len() < rows_max {
+            self.rubbish.remove(&origin);
+        }
+        self.delete_deltas(draft, rubbish);
+        Ok(())
+    }
+}
+
+// -- emptying, and filling again ----------------------------------------------------------------------------------------
+
+impl Replica {
+    /// A replica with a damaged row begins to empty itself, to be filled again. From now on this node makes its deltas here
+    /// under `author`, which was never used: the last ones under the old name may be lost.
+    pub(crate) fn empty(&mut self, batch: &mut Batch, author: OriginId) {
+        let mut had = self.vector.clone();
+        had.join(&self.had);
+        rows::put_unfinished(batch, self.shard, &Unfinished::Emptying(had.clone()));
+        batch.commit();
+        self.standing = Standing::Emptying(had);
+        self.author = author;
+    }
+
+    /// Removes rows, at most `rows_max`, and holds what can be read of the log.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::Corrupt`] where the database itself cannot read on.
+    pub(crate) fn empty_on(
+        &mut self,
+        draft: &mut Draft<'_>,
+        rows_max: usize,
+    ) -> Result<Emptied, StorageError> {
+        for what in [Remove::Staged, Remove::Heads, Remove::Cells] {
+            let (space, found) = rows::rows_first(&draft.rows(), self.shard, what, rows_max)?;
+            if !found.is_empty() {
+                found.into_iter().for_each(|row| draft.batch.delete(space, row));
+                draft.batch.commit();
+                return Ok(Emptied::default());
+            }
+        }
+        let found = rows::log_first(&draft.rows(), self.shard, rows_max)?;
+        let (all, mut unread) = (found.is_empty(), 0);
+        for (row, delta) in found {
+            draft.batch.delete(Space::Log, row);
+            match delta {
+                Some(delta) => rows::put_held(draft.batch, self.shard, &delta),
+                None => unread += 1,
+            }
+        }
+        draft.batch.commit();
+        if all {
+            self.emptied(draft.batch);
+        }
+        Ok(Emptied { all, unread })
+    }
+
+    /// Nothing is left: from now on it is filled.
+    fn emptied(&mut self, batch: &mut Batch) {
+        let Standing::Emptying(had) = &self.standing else { return };
+        for last in had.iter() {
+            rows::delete_stretch(batch, self.shard, last.origin);
+        }
+        let had = had.clone();
+        rows::put_unfinished(batch, self.shard, &Unfinished::Filling(had.clone()));
+        batch.commit();
+        *self = Replica {
+            standing: Standing::Filling(had),
+            vector: VersionVector::default(),
+            low: VersionVector::default(),
+            rubbish: BTreeSet::new(),
+            had: VersionVector::default(),
+            frozen: false,
+            tree: Tree::default(),
+            counted: Counted::All,
+            check: None,
+            kept_at: None,
+            log_bytes: 0,
+            ..self.clone()
+        };
+    }
+
+    /// Looks for a delta that is held and was applied meanwhile, or can be applied now.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn next_held(&self, rows: Overlay<'_>) -> Result<Option<Held>, StorageError> {
+        let mut from = Some(Dot::new(OriginId(0), 0));
+        while let Some(start) = from.take() {
+            let mut found = None;
+            rows::scan_held(&rows, self.shard, start, &mut |dot, delta| {
+                found = Some((dot, delta));
+                ControlFlow::Break(())
+            })?;
+            let Some((dot, delta)) = found else { break };
+            match delta {
+                _ if self.vector.covers(dot) => return Ok(Some(Held::Known(dot))),
+                None => return Ok(Some(Held::Unread(dot))),
+                Some(delta) if self.gate(&delta) == Gate::Ready => return Ok(Some(Held::Ready(delta))),
+                Some(_) => from = dot.origin.0.checked_add(1).map(|next| Dot::new(OriginId(next), 0)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// It has what it had, or what could be had: it answers again.
+    pub(crate) fn filled(&mut self, batch: &mut Batch) {
+        rows::delete_unfinished(batch, self.shard);
+        batch.commit();
+        self.standing = Standing::InService;
+    }
+
+    /// What a repair has fetched is complete and is installed in portions from now on: nobody is answered meanwhile.
+    pub(crate) fn begin_installing(&mut self, batch: &mut Batch, theirs: VersionVector) {
+        rows::put_unfinished(batch, self.shard, &Unfinished::Installing(theirs.clone()));
+        batch.commit();
+        self.standing = Standing::Installing(theirs);
+    }
+}
+
+/// A delta that is held.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    /// It can be applied.
+    Ready(Delta),
+    /// It was applied: it need not be held.
+    Known(Dot),
+    /// It cannot be read any more.
+    Unread(Dot),
+}

@@ -1,0 +1,247 @@
+//! What repair keeps on the disk: where a replica stands, what was fetched and is to be installed, deltas that are held to
+//! be handed over, and Merkle trees that were kept.
+
+use super::keys;
+use super::sealed::{corrupt, open_row, put_row};
+use crate::codec::{self, DecodeError, Encode, Reader};
+use crate::delta::Delta;
+use crate::id::{Dot, ShardId};
+use crate::merkle::{LEAVES, Place, Tree};
+use crate::storage::{Batch, Read, Space, StorageError};
+use crate::version_vector::VersionVector;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+/// Why a replica is out of service, where a restart must know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// Its rows are being removed; it had applied this.
+    Emptying(VersionVector),
+    /// It is being filled, and had applied this before.
+    Filling(VersionVector),
+    /// What a repair has fetched is being installed: the source had applied this.
+    Installing(VersionVector),
+}
+
+pub(crate) fn put_unfinished(batch: &mut Batch, shard: ShardId, unfinished: &Unfinished) {
+    let (kind, vector) = match unfinished {
+        Unfinished::Emptying(vector) => (1, vector),
+        Unfinished::Filling(vector) => (2, vector),
+        Unfinished::Installing(vector) => (3, vector),
+    };
+    let mut body = alloc::vec![kind];
+    vector.encode(&mut body);
+    put_row(batch, Space::Meta, keys::shard_row(keys::META_STANDING, shard), body);
+}
+
+pub(crate) fn delete_unfinished(batch: &mut Batch, shard: ShardId) {
+    batch.delete(Space::Meta, keys::shard_row(keys::META_STANDING, shard));
+}
+
+pub(crate) fn get_unfinished(disk: &dyn Read, shard: ShardId) -> Result<Option<Unfinished>, StorageError> {
+    let row = keys::shard_row(keys::META_STANDING, shard);
+    let Some(value) = disk.get(Space::Meta, &row)? else { return Ok(None) };
+    open_row(Space::Meta, &row, &value, |input| {
+        let (kind, vector) = (input.u8()?, VersionVector::decode(input)?);
+        match kind {
+            1 => Ok(Unfinished::Emptying(vector)),
+            2 => Ok(Unfinished::Filling(vector)),
+            3 => Ok(Unfinished::Installing(vector)),
+            tag => Err(DecodeError::Tag { what: "standing of a replica", tag }),
+        }
+    })
+    .map(Some)
+}
+
+// -- what was fetched --------------------------------------------------------------------------------------------------
+
+/// Stages what the source holds in a row: its canonical form, `None` where there is no such row.
+pub(crate) fn put_staged(
+    batch: &mut Batch,
+    shard: ShardId,
+    space: Space,
+    row: &[u8],
+    canonical: Option<&[u8]>,
+) {
+    let body = canonical.unwrap_or_default().to_vec();
+    put_row(batch, Space::Stage, keys::staged_row(shard, space, row), body);
+}
+
+/// Whether something is staged for a row.
+pub(crate) fn is_staged(
+    disk: &dyn Read,
+    shard: ShardId,
+    space: Space,
+    row: &[u8],
+) -> Result<bool, StorageError> {
+    Ok(disk.get(Space::Stage, &keys::staged_row(shard, space, row))?.is_some())
+}
+
+/// One staged row.
+pub(crate) struct Staged {
+    pub(crate) space: Space,
+    pub(crate) row: Vec<u8>,
+    /// What the source holds there, `None` where it has no such row.
+    pub(crate) canonical: Option<Vec<u8>>,
+}
+
+/// The first staged rows of a shard, at most `rows_max`.
+pub(crate) fn first_staged(
+    disk: &dyn Read,
+    shard: ShardId,
+    rows_max: usize,
+) -> Result<Vec<Staged>, StorageError> {
+    let prefix = stage_prefix(shard, keys::STAGED);
+    let mut found = Vec::new();
+    disk.scan(Space::Stage, &prefix, &[], &mut |row, value| {
+        if found.len() >= rows_max {
+            return Ok(ControlFlow::Break(()));
+        }
+        let canonical = open_row(Space::Stage, row, value, |input| {
+            let bytes = input.take(input.left())?;
+            Ok((!bytes.is_empty()).then(|| bytes.to_vec()))
+        })?;
+        let space = row.get(3).and_then(|number| Space::numbered(*number));
+        let space = space.ok_or_else(|| corrupt(Space::Stage, row, "not a staged row"))?;
+        found.push(Staged { space, row: row[4..].to_vec(), canonical });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+pub(crate) fn delete_staged(batch: &mut Batch, shard: ShardId, space: Space, row: &[u8]) {
+    batch.delete(Space::Stage, keys::staged_row(shard, space, row));
+}
+
+fn stage_prefix(shard: ShardId, kind: u8) -> [u8; 3] {
+    let [high, low] = shard.0.to_be_bytes();
+    [high, low, kind]
+}
+
+/// The first rows of a kind of a shard, at most `rows_max`. Their values are not read.
+pub(crate) fn rows_first(
+    disk: &dyn Read,
+    shard: ShardId,
+    what: Remove,
+    rows_max: usize,
+) -> Result<(Space, Vec<Vec<u8>>), StorageError> {
+    let (space, prefix) = match what {
+        Remove::Staged => (Space::Stage, stage_prefix(shard, keys::STAGED).to_vec()),
+        Remove::Heads => (Space::Head, keys::shard_prefix(shard).to_vec()),
+        Remove::Cells => (Space::Cell, keys::shard_prefix(shard).to_vec()),
+    };
+    let mut found = Vec::new();
+    disk.scan(space, &prefix, &[], &mut |row, _| {
+        found.push(row.to_vec());
+        Ok(if found.len() >= rows_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok((space, found))
+}
+
+/// Kinds of rows that are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remove {
+    Staged,
+    Heads,
+    Cells,
+}
+
+// -- what is handed over -----------------------------------------------------------------------------------------------
+
+/// The first rows of a shard's log, at most `rows_max`, each with its delta, `None` where it cannot be read.
+pub(crate) fn log_first(
+    disk: &dyn Read,
+    shard: ShardId,
+    rows_max: usize,
+) -> Result<Vec<(Vec<u8>, Option<Delta>)>, StorageError> {
+    let mut found = Vec::new();
+    disk.scan(Space::Log, &keys::shard_prefix(shard), &[], &mut |row, value| {
+        let dot = keys::log_dot(row);
+        let delta = open_row(Space::Log, row, value, Delta::decode).ok();
+        found.push((row.to_vec(), delta.filter(|delta| Some(delta.dot) == dot)));
+        Ok(if found.len() >= rows_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found)
+}
+
+/// Holds a delta.
+pub(crate) fn put_held(batch: &mut Batch, shard: ShardId, delta: &Delta) {
+    put_row(batch, Space::Stage, keys::held_row(shard, delta.dot), delta.to_bytes());
+}
+
+/// Visits the deltas of a shard that are held, from one on, ascending by origin and sequence. One that cannot be read is `None`.
+pub(crate) fn scan_held(
+    disk: &dyn Read,
+    shard: ShardId,
+    from: Dot,
+    visit: &mut dyn FnMut(Dot, Option<Delta>) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let prefix = stage_prefix(shard, keys::HELD);
+    disk.scan(Space::Stage, &prefix, &keys::held_row(shard, from), &mut |row, value| {
+        let name = row.get(1..).and_then(keys::log_dot);
+        let dot = name.ok_or_else(|| corrupt(Space::Stage, row, "not a delta's name"))?;
+        Ok(visit(dot, open_row(Space::Stage, row, value, Delta::decode).ok()))
+    })
+}
+
+pub(crate) fn delete_held(batch: &mut Batch, shard: ShardId, dot: Dot) {
+    batch.delete(Space::Stage, keys::held_row(shard, dot));
+}
+
+/// The shards of which something is staged, and those of which deltas are held.
+pub(crate) fn staged_shards(disk: &dyn Read) -> Result<[BTreeSet<ShardId>; 2], StorageError> {
+    let mut found = [BTreeSet::new(), BTreeSet::new()];
+    let mut from = Vec::new();
+    loop {
+        let mut next = None;
+        disk.scan(Space::Stage, &[], &from, &mut |row, _| {
+            next = row.first_chunk::<3>().copied();
+            Ok(ControlFlow::Break(()))
+        })?;
+        let Some([high, low, kind]) = next else { return Ok(found) };
+        let shard = ShardId(u16::from_be_bytes([high, low]));
+        found[usize::from(kind == keys::HELD)].insert(shard);
+        from = alloc::vec![high, low, kind + 1];
+    }
+}
+
+// -- trees -------------------------------------------------------------------------------------------------------------
+
+/// A tree as it was when its replica had applied `vector`, and the bytes of the log then.
+pub(crate) struct KeptTree {
+    pub(crate) vector: VersionVector,
+    pub(crate) log_bytes: u64,
+    pub(crate) tree: Tree,
+}
+
+pub(crate) fn put_tree(batch: &mut Batch, shard: ShardId, kept: &KeptTree) {
+    let mut body = Vec::new();
+    kept.vector.encode(&mut body);
+    codec::put_varint(&mut body, kept.log_bytes);
+    for (leaf, sum) in kept.tree.leaves() {
+        body.extend_from_slice(&leaf.to_be_bytes());
+        body.extend_from_slice(&sum.to_be_bytes());
+    }
+    put_row(batch, Space::Meta, keys::shard_row(keys::META_TREE, shard), body);
+}
+
+/// A tree that was kept. One that cannot be read is none: it is made from the rows then.
+pub(crate) fn get_tree(disk: &dyn Read, shard: ShardId) -> Result<Option<KeptTree>, StorageError> {
+    let row = keys::shard_row(keys::META_TREE, shard);
+    let value = disk.get(Space::Meta, &row)?;
+    Ok(value.and_then(|value| open_row(Space::Meta, &row, &value, decode_tree).ok()))
+}
+
+fn decode_tree(input: &mut Reader<'_>) -> Result<KeptTree, DecodeError> {
+    let (vector, log_bytes) = (VersionVector::decode(input)?, input.varint()?);
+    let mut leaves = Vec::new();
+    while input.left() > 0 {
+        let leaf = Place::from_be_bytes(input.array()?);
+        if usize::from(leaf) >= LEAVES {
+            return Err(DecodeError::Invalid("tree: no such leaf"));
+        }
+        leaves.push((leaf, u128::from_be_bytes(input.array()?)));
+    }
+    Ok(KeptTree { vector, log_bytes, tree: Tree::of_leaves(leaves) })
+}
