@@ -8,12 +8,13 @@
 
 use meridian_core::codec::Encode;
 use meridian_core::delta::{Delta, Effect};
+use meridian_core::delta_log::Rest;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request, Turn};
 use meridian_core::replica::write::{Write, WriteRequest};
-use meridian_core::storage::{MemStorage, Read, Space, Storage, StorageError, Visit};
+use meridian_core::storage::{Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
 use meridian_core::types::Value;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
@@ -203,13 +204,13 @@ fn assert_small_on_the_wire(what: &str, nth_write: impl Fn(usize) -> (String, Wr
         }
         let last_seen = Dot::new(host.node.origin(), before);
         let have = host.vector().without(host.node.origin()).iter().chain([last_seen]).collect();
-        let (deltas, more) = host.missing(have);
-        assert_eq!((deltas.len(), more), (DELTAS, false), "one message has them all");
+        let (deltas, rest) = host.missing(have);
+        assert_eq!((deltas.len(), rest), (DELTAS, Rest::None), "one message has them all");
         let payload: usize = deltas.iter().map(|delta| payload_bytes(delta)).sum();
         let overhead = |message: &Message, payload| message.to_bytes().len() - payload;
         let fresh = Message::Fresh { shard: SHARD, deltas: deltas.clone() };
         let alone = Message::Fresh { shard: SHARD, deltas: vec![deltas[DELTAS - 1].clone()] };
-        let missing = Message::Missing { shard: SHARD, deltas: deltas.clone(), more };
+        let missing = Message::Missing { shard: SHARD, deltas: deltas.clone(), rest };
         let figures = [&fresh, &missing].map(|message| overhead(message, payload) as f64 / DELTAS as f64);
         println!(
             "wire, {what}, the others {}: {:.2} bytes beyond names and value in Fresh, {:.2} in Missing; alone {}",
@@ -279,6 +280,12 @@ impl Counted<'_> {
         let mut cost = self.cost.get();
         counts(&mut cost);
         self.cost.set(cost);
+    }
+}
+
+impl Disk for Counted<'_> {
+    fn still(&self) -> Still {
+        self.disk.still()
     }
 }
 
@@ -425,20 +432,20 @@ impl Host {
     }
 
     /// What one who has applied `have` lacks, and whether there is more.
-    fn missing(&mut self, have: VersionVector) -> (Vec<Arc<Delta>>, bool) {
+    fn missing(&mut self, have: VersionVector) -> (Vec<Arc<Delta>>, Rest) {
         let message = Message::Pull { shard: SHARD, have };
         match self.turn(Input::Message { from: NodeId(9), message }).1.pop() {
-            Some(Output::Send { message: Message::Missing { deltas, more, .. }, .. }) => (deltas, more),
+            Some(Output::Send { message: Message::Missing { deltas, rest, .. }, .. }) => (deltas, rest),
             other => panic!("a pull was answered {other:?}"),
         }
     }
 
     fn catch_up_with(&mut self, other: &mut Host) {
-        let mut more = true;
-        while more {
+        let mut rest = Rest::More;
+        while rest == Rest::More {
             let deltas;
-            (deltas, more) = other.missing(self.vector().clone());
-            let message = Message::Missing { shard: SHARD, deltas, more };
+            (deltas, rest) = other.missing(self.vector().clone());
+            let message = Message::Missing { shard: SHARD, deltas, rest };
             self.turn(Input::Message { from: NodeId(8), message });
         }
     }

@@ -9,7 +9,7 @@ use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
 use meridian_core::replica::write::Write;
-use meridian_core::storage::{Batch, MemStorage, Read, Space, Storage, StorageError, Visit};
+use meridian_core::storage::{Batch, Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
 use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::register::SIBLINGS_MAX;
@@ -195,7 +195,7 @@ fn a_quarantined_replica_answers_nobody_and_the_other_shards_serve_on() {
     lab.exchange();
     lab.damage_cell(N1);
     assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
-    assert!(lab.members[N1].node.replica(here).unwrap().is_quarantined());
+    assert!(lab.members[N1].node.replica(here).unwrap().is_out_of_service());
     assert_eq!(lab.refused(N1, "tags", write_of(clear(), None, None)), Refusal::Quarantined);
     lab.write(N2, "tags", add(&["c"]));
     lab.exchange();
@@ -218,7 +218,7 @@ fn a_disk_that_fails_stops_the_turn() {
     let failed = lab.members[N1].node.step(Now::default(), &DeadDisk, input);
     assert_eq!(failed, Err(StorageError::Io("no such device".into())));
     assert!(
-        !lab.members[N1].node.replica(SHARD).unwrap().is_quarantined(),
+        !lab.members[N1].node.replica(SHARD).unwrap().is_out_of_service(),
         "that is for the shell to decide"
     );
 }
@@ -318,7 +318,7 @@ fn half_of_a_peers_delta_is_never_left_in_the_batch() {
     let turn = member.node.end_turn();
     assert!(turn.batch.is_empty(), "{:?}", turn.batch);
     assert_eq!(member.node.origins().len(), origins, "the number of n2's origin is taken back");
-    assert!(member.node.replica(SHARD).unwrap().is_quarantined());
+    assert!(member.node.replica(SHARD).unwrap().is_out_of_service());
 }
 
 // -- limits ----------------------------------------------------------------------------------------------------------
@@ -457,6 +457,12 @@ fn old_contexts_leave_no_more_than_64_siblings() {
 
 /// A disk of which nothing can be read.
 struct DeadDisk;
+
+impl Disk for DeadDisk {
+    fn still(&self) -> Still {
+        Arc::new(DeadDisk)
+    }
+}
 
 impl Read for DeadDisk {
     fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {

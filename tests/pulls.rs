@@ -4,6 +4,7 @@
 //! This is one file because its rules are about one memory, and the tests share what brings it about.
 
 use meridian_core::codec::Encode;
+use meridian_core::delta_log::Rest;
 use meridian_core::id::{NodeId, OriginId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
@@ -149,9 +150,9 @@ fn a_message_about_a_shard_that_does_not_exist_is_dropped() {
     let have = VersionVector::default();
     let messages = [
         Message::Pull { shard, have: have.clone() },
-        Message::Have { shard, vector: have },
+        Message::Have { shard, vector: have, root: None },
         Message::Fresh { shard, deltas: Vec::new() },
-        Message::Missing { shard, deltas: Vec::new(), more: true },
+        Message::Missing { shard, deltas: Vec::new(), rest: Rest::More },
     ];
     for message in messages {
         lab.step(N1, Input::Message { from: NodeId(99), message });
@@ -405,7 +406,7 @@ fn what_a_peer_says_of_a_shard_that_rests_there_does_not_end_the_rest() {
 fn a_shard_rests_after_an_answer_that_brought_nothing() {
     let mut lab = n2_asks_n1(config());
     assert_eq!(pulls_for(&mut lab, N1), 1);
-    let nothing = Message::Missing { shard: SHARD, deltas: Vec::new(), more: false };
+    let nothing = Message::Missing { shard: SHARD, deltas: Vec::new(), rest: Rest::None };
     lab.deliver(N2, vec![(N1, nothing.to_bytes())]);
     lab.write(N1, "k", put("b"));
     lab.carry(N1, N2);

@@ -3,7 +3,7 @@
 //! A schedule must run exactly as it does on disks in memory, to the last byte of the last message: so that what the
 //! longer runs in memory show holds for RocksDB as well.
 
-use meridian_core::storage::{Batch, Read, Space, Storage, StorageError, Visit};
+use meridian_core::storage::{self, Batch, Read, Space, Still, Storage, StorageError, Visit};
 use meridian_server::rocks::{Rocks, Sizes};
 use meridian_tests::faults::Fault;
 use meridian_tests::schedule::{self, Disk, Tally, run_many, run_many_on};
@@ -203,6 +203,12 @@ impl Read for RocksDisk {
 
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.rocks().scan(space, prefix, from, visit)
+    }
+}
+
+impl storage::Disk for RocksDisk {
+    fn still(&self) -> Still {
+        storage::Disk::still(self.rocks())
     }
 }
 

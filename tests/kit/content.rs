@@ -4,7 +4,7 @@
 
 use crate::model::Model;
 use anyhow::{Context as _, Result, bail};
-use meridian_core::cell::{Cell, Head, Mark};
+use meridian_core::cell::{Cell, Head, Slot};
 use meridian_core::codec::Encode;
 use meridian_core::id::{Dot, OriginId, Seq, ShardId};
 use meridian_core::name::{Key, Member};
@@ -80,9 +80,11 @@ impl Content {
             (1, rest) => {
                 let (origin, birth) = rest.split_first_chunk::<8>().context("an origin")?;
                 let birth = Seq::from_be_bytes(birth.try_into()?);
-                let mark = Mark::from_bytes(value)?;
+                let slot = Slot::from_bytes(value)?;
                 let id = (key, OriginId(u64::from_be_bytes(*origin)), birth);
-                self.slots.insert(id, (mark.seq, mark.total));
+                if !slot.is_spent() {
+                    self.slots.insert(id, (slot.last.seq, slot.value()));
+                }
             }
             (2, rest) => {
                 let cell = Cell::<()>::from_bytes(value)?;

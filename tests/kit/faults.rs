@@ -14,7 +14,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 13] = [
+pub const FAULTS: [(&str, Fault); 23] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -27,6 +27,16 @@ pub const FAULTS: [(&str, Fault); 13] = [
     ("origin-reused", Fault::Engine(Bug::OriginReused)),
     ("clock-without-bound", Fault::Engine(Bug::ClockWithoutBound)),
     ("announcement-skipped", Fault::Engine(Bug::AnnouncementSkipped)),
+    ("no-freeze", Fault::Engine(Bug::NoFreeze)),
+    ("repair-rows-newer", Fault::Engine(Bug::RepairRowsNewer)),
+    ("repair-vector-newer", Fault::Engine(Bug::RepairVectorNewer)),
+    ("repair-joined-early", Fault::Engine(Bug::RepairJoinedEarly)),
+    ("repair-partly-installed", Fault::Engine(Bug::RepairPartlyInstalled)),
+    ("row-merged-alone", Fault::Engine(Bug::RowMergedAlone)),
+    ("repair-row-lost", Fault::Engine(Bug::RepairRowLost)),
+    ("leaf-skipped", Fault::Engine(Bug::LeafSkipped)),
+    ("log-hole", Fault::Engine(Bug::LogHole)),
+    ("truncation-denied", Fault::Engine(Bug::TruncationDenied)),
     ("sync-skipped", Fault::SyncSkipped),
 ];
 

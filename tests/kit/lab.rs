@@ -28,6 +28,10 @@ pub struct Lab {
     pub now_ms: u64,
     /// By how much time passes with each step.
     pub step_ms: u64,
+    /// Whether nodes do at once what can wait. Else the test says when ([`Lab::work`]).
+    pub works: bool,
+    /// What nodes have said besides replies and messages.
+    pub news: Vec<(usize, Output)>,
     config: Config,
 }
 
@@ -57,7 +61,7 @@ impl Lab {
             Participant { node, disk, ahead_ms: 0, inbox: Vec::new() }
         };
         let members = (0..count).map(member).collect();
-        let mut lab = Lab { members, now_ms: 1_000, step_ms: 1, config };
+        let mut lab = Lab { members, now_ms: 1_000, step_ms: 1, works: true, news: Vec::new(), config };
         for at in 0..count {
             lab.meet(at);
         }
@@ -107,6 +111,22 @@ impl Lab {
 
     /// One turn of one input: the batch is durable before the outputs leave. The reply, if there is one.
     pub fn step(&mut self, at: usize, input: Input) -> Option<Reply> {
+        let answer = self.one_turn(at, input);
+        if self.works {
+            self.work(at);
+        }
+        answer
+    }
+
+    /// A node does what can wait, a portion in each turn, until there is nothing left to do.
+    pub fn work(&mut self, at: usize) {
+        while self.members[at].node.has_work() {
+            self.one_turn(at, Input::Work);
+        }
+    }
+
+    /// One turn, and nothing else.
+    pub fn one_turn(&mut self, at: usize, input: Input) -> Option<Reply> {
         self.now_ms += self.step_ms;
         let member = &mut self.members[at];
         let now = Now { mono_ms: self.now_ms, wall_ms: self.now_ms + member.ahead_ms };
@@ -121,7 +141,7 @@ impl Lab {
                 Output::Send { to, message } => {
                     self.members[to.0 as usize - 1].inbox.push((at, message.to_bytes()));
                 }
-                Output::Quarantined { .. } | Output::OriginShared { .. } | Output::Misplaced { .. } => {}
+                news => self.news.push((at, news)),
             }
         }
         answer

@@ -7,6 +7,7 @@ use meridian_core::cell::{Cell, Head};
 use meridian_core::codec::Encode;
 use meridian_core::context::Context;
 use meridian_core::delta::{Delta, Effect};
+use meridian_core::delta_log::Rest;
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use meridian_core::message::Message;
@@ -102,7 +103,9 @@ impl Machine {
         let is_answer =
             |output: &Output| matches!(output, Output::Send { message: Message::Missing { .. }, .. });
         match self.end_turn()?.into_iter().rfind(is_answer) {
-            Some(Output::Send { message: Message::Missing { deltas, more: false, .. }, .. }) => Ok(deltas),
+            Some(Output::Send { message: Message::Missing { deltas, rest: Rest::None, .. }, .. }) => {
+                Ok(deltas)
+            }
             other => Err(format!("a pull was answered {other:?}")),
         }
     }
@@ -199,7 +202,7 @@ impl<O: Oracle> World<O> {
     ) -> Outcome {
         let now = self.now(wall_ms);
         let Station { machine, oracles, .. } = &mut self.stations[node];
-        let dot = machine.node.replica(SHARD).expect("there is one shard").next_dot(machine.node.origin());
+        let dot = machine.node.replica(SHARD).expect("there is one shard").next_dot();
         let operation = Operation::Write(WriteRequest { write: write.clone(), named: None, context });
         machine.step(now, Input::Request { id: RequestId(0), request: request(key, operation) })?;
         let outputs = machine.peek().outputs;

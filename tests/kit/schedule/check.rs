@@ -1,13 +1,14 @@
 //! The comparison of a node with the model, after every step.
 
-use super::{Disk, World};
+use super::{Disk, Seat, World};
 use crate::content::{Content, ContentError};
 use crate::model::{self, Event, Model, Vector};
 use meridian_core::cell::Head;
 use meridian_core::codec::Encode;
 use meridian_core::delta::{Delta, Effect};
 use meridian_core::hlc::Hlc;
-use meridian_core::id::{Dot, ShardId};
+use meridian_core::id::{Dot, OriginId, Seq, ShardId};
+use meridian_core::merkle::Tree;
 use meridian_core::node::Turn;
 use meridian_core::storage::Space;
 use std::collections::BTreeMap;
@@ -16,6 +17,13 @@ impl<D: Disk> World<D> {
     /// A node's content is what the model says for its version vector, and that of every node with an equal one.
     pub(super) fn check(&mut self, seat: usize) -> Result<(), String> {
         self.check_clock(seat)?;
+        let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
+        if replica.is_out_of_service() {
+            self.seats[seat].model = Model::default();
+            self.seats[seat].bytes = None;
+            return Ok(());
+        }
+        self.check_tree(seat)?;
         let vector = self.vector(seat);
         catch_up(&mut self.seats[seat].model, &vector, &self.events)
             .map_err(|what| format!("n{}: {what}", seat + 1))?;
@@ -44,6 +52,45 @@ impl<D: Disk> World<D> {
         Ok(())
     }
 
+    /// The tree of a node is what its rows say, as far as they can be read; and its log has no hole, and reaches back as far
+    /// as it says.
+    fn check_tree(&self, seat: usize) -> Result<(), String> {
+        let Seat { node, disk, rotten, .. } = &self.seats[seat];
+        let replica = node.replica(ShardId(0)).expect("the only shard");
+        if *rotten {
+            return Ok(());
+        }
+        let (mut tree, seed) = (Tree::default(), self.config.seed);
+        let scanned = replica.scan_content(disk, node.origins(), &mut |space, row, canonical| {
+            tree.add(seed.leaf(space, row), seed.row(space, row, canonical));
+        });
+        scanned.map_err(|error| error.to_string())?;
+        if replica.tree().is_some_and(|counted| *counted != tree) {
+            return Err(format!("n{}: its tree is not that of its rows", seat + 1));
+        }
+        let (low, vector) = (replica.low(), replica.vector());
+        let mut bytes = 0;
+        let mut logged: BTreeMap<OriginId, Vec<Seq>> = BTreeMap::new();
+        for (row, value) in disk.rows(Space::Log) {
+            let number = |at: usize| u64::from_be_bytes(row[at..at + 8].try_into().expect("eight bytes"));
+            bytes += (row.len() + value.len()) as u64;
+            logged.entry(OriginId(number(2))).or_default().push(number(10));
+        }
+        for last in vector.iter() {
+            let found = logged.remove(&last.origin).unwrap_or_default();
+            let reach = found.into_iter().filter(|seq| *seq > low.at(last.origin));
+            if !reach.eq(low.at(last.origin) + 1..=last.seq) {
+                return Err(format!("n{}: the log of {:?} has a hole behind {low:?}", seat + 1, last.origin));
+            }
+        }
+        match replica.log_bytes() {
+            Some(counted) if counted != bytes => {
+                Err(format!("n{}: its log has {bytes} bytes, and it counts {counted}", seat + 1))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a node's engine says it has applied.
     pub(super) fn vector(&self, seat: usize) -> Vector {
         let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
@@ -54,11 +101,8 @@ impl<D: Disk> World<D> {
     /// must log the same.
     pub(super) fn learn_stamps(&mut self, turn: &Turn) -> Result<(), String> {
         let logged = turn.batch.iter().filter(|(space, ..)| *space == Space::Log);
-        for (_, _, value) in logged {
-            let body = value
-                .and_then(|value| value.split_last_chunk::<4>())
-                .ok_or("a log row without a checksum")?
-                .0;
+        for value in logged.filter_map(|(_, _, value)| value) {
+            let (body, _) = value.split_last_chunk::<4>().ok_or("a log row without a checksum")?;
             let delta =
                 Delta::from_bytes(body).map_err(|error| format!("a log row is unreadable: {error}"))?;
             let effects = delta.changes.iter().flat_map(|change| &change.effects);

@@ -1,9 +1,9 @@
 //! The disks that schedules run on.
 
-use meridian_core::storage::{MemStorage, Space, Storage};
+use meridian_core::storage::{self, MemStorage, Space, Storage};
 
 /// A disk that a schedule can treat badly. Whatever it is made of, the same seed must give the same trace on it.
-pub trait Disk: Storage + Sized {
+pub trait Disk: Storage + storage::Disk + Sized {
     /// What somebody keeps of a disk, to put it back later.
     type Image: Clone;
 

@@ -12,6 +12,7 @@ const ROUNDS_MAX: usize = 30;
 impl<D: Disk> World<D> {
     /// All meet who do not meet at the end.
     pub(super) fn begin(&mut self) -> Result<(), String> {
+        (0..self.seats.len()).try_for_each(|seat| self.introduce(seat))?;
         match self.meets_at_end {
             true => Ok(()),
             false => (0..self.seats.len()).try_for_each(|seat| self.connect(seat)),
@@ -22,7 +23,7 @@ impl<D: Disk> World<D> {
         self.fall_silent()?;
         (self.mix.loss, self.mix.doubling) = (0, 0);
         for seat in 0..self.seats.len() {
-            if self.seats[seat].rotten {
+            if self.seats[seat].beyond_repair {
                 self.replace_disk(seat, D::empty())?;
             }
         }
@@ -59,18 +60,29 @@ impl<D: Disk> World<D> {
     }
 
     fn converge(&mut self) -> Result<(), String> {
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             for seat in 0..self.seats.len() {
                 self.now_ms += self.config.pull_retry_ms;
                 if self.meets_at_end {
                     self.connect(seat)?;
                 }
+                if self.is_out_of_service(seat) {
+                    self.refill(seat)?;
+                }
                 self.turn(seat, vec![Input::Tick])?;
                 self.drain()?;
             }
             let first = self.vector(0);
-            if (1..self.seats.len()).all(|seat| self.vector(seat) == first) {
+            let settled = (1..self.seats.len()).all(|seat| self.vector(seat) == first);
+            if settled && (0..self.seats.len()).all(|seat| !self.is_out_of_service(seat)) {
                 return Ok(());
+            }
+            // Damaged replicas that nobody can help: somebody puts in other disks.
+            let hopeless = |seat: &usize| self.is_out_of_service(*seat) && self.seats[*seat].rotten;
+            if round >= ROUNDS_MAX / 2
+                && let Some(seat) = (0..self.seats.len()).find(hopeless)
+            {
+                self.replace_disk(seat, D::empty())?;
             }
         }
         let vectors: Vec<_> = (0..self.seats.len()).map(|seat| self.vector(seat)).collect();
@@ -80,6 +92,9 @@ impl<D: Disk> World<D> {
     fn drain(&mut self) -> Result<(), String> {
         for _ in 0..10_000 {
             for seat in 0..self.seats.len() {
+                while self.seats[seat].node.has_work() {
+                    self.turn(seat, vec![Input::Work])?;
+                }
                 self.sync(seat);
             }
             if self.flying.is_empty() {

@@ -11,6 +11,8 @@
 //! - each answer is the model's;
 //! - its clock is not ahead of its wall time by more than the bound.
 //!
+//! A replica that is out of service is compared when it answers again, with all that it holds then.
+//!
 //! After every crash: what was answered is there. At the end all heals, every node must come to the same version
 //! vector, no event that some disk still holds may be missing, and the content must be what the set of all events says.
 //! On half of the seeds nobody meets anew for that: only time passes, and announcements must do.
@@ -30,6 +32,7 @@ use crate::model::{Event, Model};
 use meridian_core::cell::Type;
 use meridian_core::context::Context;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId};
+use meridian_core::merkle::Seed;
 use meridian_core::name::{Bucket, Key, Member, ShardCount};
 use meridian_core::node::{Config, Node};
 use meridian_core::storage::MemStorage;
@@ -60,6 +63,14 @@ pub struct Tally {
     pub rollbacks: u64,
     /// Replicas that found a damaged row.
     pub quarantines: u64,
+    /// Replicas that were emptied and filled again.
+    pub refills: u64,
+    /// Repairs that were installed, and those that were given up.
+    pub repairs: u64,
+    /// Repairs that were given up.
+    pub aborts: u64,
+    /// Deltas that were cut off a log.
+    pub cut: u64,
     /// Writes that carried a context.
     pub contexts: u64,
     /// Requests that were refused, as the model says they must be.
@@ -77,6 +88,10 @@ impl Tally {
         self.crashes += other.crashes;
         self.rollbacks += other.rollbacks;
         self.quarantines += other.quarantines;
+        self.refills += other.refills;
+        self.repairs += other.repairs;
+        self.aborts += other.aborts;
+        self.cut += other.cut;
         self.contexts += other.contexts;
         self.refusals += other.refusals;
         self.trace ^= other.trace;
@@ -88,13 +103,17 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} schedules: {} events, {} messages, {} crashes, {} disks rolled back or wiped, {} quarantined, \
-             {} writes with a context, {} refusals",
+             {} refilled, {} repairs, {} given up, {} deltas cut off, {} writes with a context, {} refusals",
             self.schedules,
             self.events,
             self.messages,
             self.crashes,
             self.rollbacks,
             self.quarantines,
+            self.refills,
+            self.repairs,
+            self.aborts,
+            self.cut,
             self.contexts,
             self.refusals
         )
@@ -166,6 +185,8 @@ struct Mix {
     reconnect: u32,
     part: u32,
     tick: u32,
+    work: u32,
+    stop: u32,
     sync: u32,
     crash: u32,
     rollback: u32,
@@ -192,8 +213,9 @@ struct Seat<D: Disk> {
     answered: BTreeSet<Dot>,
     /// An old state of the disk.
     image: Option<D::Image>,
-    /// Whether a row of the disk was damaged.
+    /// Whether a row of the disk was damaged; and whether one that only another disk mends.
     rotten: bool,
+    beyond_repair: bool,
     /// How far the node's wall clock is ahead of the true time, in milliseconds.
     offset_ms: i64,
     /// The highest wall time that the node has been told.
@@ -254,6 +276,15 @@ impl<D: Disk> World<D> {
             pull_bytes_max: *[1, 200, 256 << 10].choose(&mut rng).expect("not empty"),
             lacking_ms: *[0, 250].choose(&mut rng).expect("not empty"),
             announce_ms: *[0, 500].choose(&mut rng).expect("not empty"),
+            repairs_open_max: *[1, 8].choose(&mut rng).expect("not empty"),
+            repair_empty_min: *[1, 5, 1_000].choose(&mut rng).expect("not empty"),
+            repair_known_max: *[1, 2, 16_384].choose(&mut rng).expect("not empty"),
+            install_rows_max: *[0, 2, 10_000].choose(&mut rng).expect("not empty"),
+            portion_rows: *[1, 2, 5, 512].choose(&mut rng).expect("not empty"),
+            deep_check_ms: *[1_000, 86_400_000].choose(&mut rng).expect("not empty"),
+            log_keep_bytes: *[0, 300, 32 << 20].choose(&mut rng).expect("not empty"),
+            log_bytes_max: *[0, 500, 2_000, 4 << 30].choose(&mut rng).expect("not empty"),
+            seed: Seed(0x5eed),
             planted: fault.map(Fault::planted).unwrap_or_default(),
             ..Config::default()
         };
@@ -303,6 +334,7 @@ impl<D: Disk> World<D> {
             answered: BTreeSet::new(),
             image: None,
             rotten: false,
+            beyond_repair: false,
             offset_ms: self.rng.random_range(-500..500),
             wall_ms_highest: 0,
             bytes: None,
@@ -346,6 +378,8 @@ impl Mix {
             reconnect: often(&[0, 2, 8]),
             part: often(&[0, 0, 1, 3]),
             tick: often(&[1, 4]),
+            work: often(&[5, 20, 60]),
+            stop: often(&[0, 0, 1]),
             sync: often(&[5, 15, 40]),
             crash: often(&[0, 0, 1, 3]),
             rollback: often(&[0, 0, 1]),

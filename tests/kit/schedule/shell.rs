@@ -2,13 +2,14 @@
 
 use super::{Disk, Flight, Seat, World};
 use crate::faults::Fault;
-use crate::model::{self, Model};
+use crate::model::Model;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
-use meridian_core::id::{Dot, NodeId, ShardId};
+use meridian_core::id::{Dot, NodeId, OriginId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::node::{Input, Node, Now, Output, Reply, Turn};
 use meridian_core::planted::Bug;
+use meridian_core::storage::{MemStorage, Space};
 use rand::RngExt;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -39,18 +40,8 @@ impl<D: Disk> World<D> {
         if replies.len() != asked {
             return Err(format!("{asked} requests and {} replies", replies.len()));
         }
-        let quarantined = turn.outputs.iter().any(|output| matches!(output, Output::Quarantined { .. }));
-        self.tally.quarantines += u64::from(quarantined);
-        if turn
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::OriginShared { .. } | Output::Misplaced { .. }))
-        {
-            return Err(format!("n{}: a complaint: {:?}", seat + 1, turn.outputs));
-        }
-        if quarantined && !*rotten {
-            return Err(format!("a healthy replica was quarantined: {:?}", turn.outputs));
-        }
+        let rotten = *rotten;
+        self.news(seat, rotten, &turn)?;
         self.hash(seat, &turn);
         self.learn_stamps(&turn)?;
         match self.fault {
@@ -59,6 +50,42 @@ impl<D: Disk> World<D> {
         }
         self.check(seat)?;
         Ok(replies)
+    }
+
+    /// What a node says besides replies and messages.
+    fn news(&mut self, seat: usize, rotten: bool, turn: &Turn) -> Result<(), String> {
+        self.tally.cut +=
+            turn.batch.iter().filter(|(space, _, value)| *space == Space::Log && value.is_none()).count()
+                as u64;
+        for output in &turn.outputs {
+            self.trace(|| format!("n{}: {output:?}", seat + 1));
+            match output {
+                Output::Reply { .. } | Output::Send { .. } => {}
+                Output::Quarantined { .. } if rotten => self.tally.quarantines += 1,
+                Output::Unread { .. } if rotten => {}
+                Output::Repaired { .. } => self.tally.repairs += 1,
+                Output::RepairAborted { .. } => self.tally.aborts += 1,
+                Output::Refilled { .. } => {
+                    self.tally.refills += 1;
+                    let Seat { node, answered, beyond_repair, rotten, .. } = &mut self.seats[seat];
+                    let vector = node.replica(ShardId(0)).expect("the only shard").vector().clone();
+                    answered.retain(|dot| vector.covers(*dot));
+                    *rotten = *beyond_repair;
+                    self.forget_what_nobody_has();
+                }
+                complaint => return Err(format!("n{}: a complaint: {complaint:?}", seat + 1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Events that only a damaged log had are lost.
+    fn forget_what_nobody_has(&mut self) {
+        let has =
+            |seat: &Seat<D>, dot: Dot| seat.node.replica(ShardId(0)).is_some_and(|r| r.vector().covers(dot));
+        let gone = self.events.keys().filter(|dot| !self.seats.iter().any(|seat| has(seat, **dot)));
+        let gone: Vec<Dot> = gone.copied().collect();
+        self.lost.extend(gone);
     }
 
     fn hash(&mut self, seat: usize, turn: &Turn) {
@@ -94,7 +121,7 @@ impl<D: Disk> World<D> {
                     }
                 }
                 Output::Send { to, message } => self.send(seat, to, &message),
-                Output::Quarantined { .. } | Output::OriginShared { .. } | Output::Misplaced { .. } => {}
+                _ => {}
             }
         }
     }
@@ -112,11 +139,16 @@ impl<D: Disk> World<D> {
         let unsynced = self.seats[seat].disk.unsynced();
         let kept = self.rng.random_range(0..=unsynced);
         self.trace(|| format!("n{} crashes, {kept} of {unsynced} unsynced turns stay", seat + 1));
+        let run = self.unplug(seat);
         self.seats[seat].disk.crash(kept);
         self.tally.crashes += 1;
-        self.restart(seat)?;
+        self.restart(seat, run)?;
         let Seat { node, answered, .. } = &self.seats[seat];
-        let vector = node.replica(ShardId(0)).expect("the only shard").vector();
+        let replica = node.replica(ShardId(0)).expect("the only shard");
+        if replica.is_out_of_service() {
+            return Ok(());
+        }
+        let vector = replica.vector();
         match answered.iter().find(|dot| !vector.covers(**dot)) {
             Some(dot) => Err(format!("n{}: {dot:?} was answered and a crash lost it", seat + 1)),
             None => Ok(()),
@@ -125,19 +157,26 @@ impl<D: Disk> World<D> {
 
     /// Another disk takes the place of a node's: an empty one, or an old image of its own.
     pub(super) fn replace_disk(&mut self, seat: usize, disk: D) -> Result<(), String> {
-        let Seat { disk: old, rotten, answered, .. } = &mut self.seats[seat];
+        let run = self.unplug(seat);
+        let Seat { disk: old, rotten, beyond_repair, answered, .. } = &mut self.seats[seat];
         *old = disk;
-        *rotten = false;
+        (*rotten, *beyond_repair) = (false, false);
         answered.clear();
         self.tally.rollbacks += 1;
-        self.restart(seat)
+        self.restart(seat, run)
+    }
+
+    /// A node ends, and lets go of its disk. Which run it was.
+    fn unplug(&mut self, seat: usize) -> OriginId {
+        let nothing = MemStorage::default();
+        let ended = Node::open(self.config.clone(), &nothing, OriginId(0)).expect("an empty disk opens");
+        std::mem::replace(&mut self.seats[seat].node, ended).origin()
     }
 
     /// Starts a node on what its disk holds. What only the lost part of its disk held is gone with it.
-    fn restart(&mut self, seat: usize) -> Result<(), String> {
+    fn restart(&mut self, seat: usize, before: OriginId) -> Result<(), String> {
         let fresh = self.draw_origin();
         let Seat { node, disk, unsynced, .. } = &mut self.seats[seat];
-        let before = node.origin();
         let origin = match self.fault {
             Some(Fault::Engine(Bug::OriginReused)) => before,
             _ => fresh,
@@ -148,21 +187,45 @@ impl<D: Disk> World<D> {
             Err(_) if self.seats[seat].rotten => return self.replace_disk(seat, D::empty()),
             Err(error) => return Err(format!("a healthy disk does not open: {error}")),
         }
-        self.forget_what_only(seat, before);
+        self.forget_what_only(before);
         self.seats[seat].model = Model::default();
         self.check(seat)?;
+        self.introduce(seat)?;
         self.connect(seat)
     }
 
+    /// A node is stopped in good order, and starts again.
+    pub(super) fn stop(&mut self, seat: usize) -> Result<(), String> {
+        self.trace(|| format!("n{} stops and starts", seat + 1));
+        let Seat { node, disk, .. } = &mut self.seats[seat];
+        node.keep_trees();
+        disk.write(&node.end_turn().batch).expect("a healthy disk");
+        self.sync(seat);
+        let run = self.unplug(seat);
+        self.restart(seat, run)
+    }
+
+    /// A node is told who the members are.
+    pub(super) fn introduce(&mut self, seat: usize) -> Result<(), String> {
+        let own = self.seats[seat].id;
+        let others = self.seats.iter().map(|seat| seat.id).filter(|id| *id != own).collect();
+        self.turn(seat, vec![Input::Members(others)]).map(drop)
+    }
+
+    /// A replica with a damaged row may be filled again.
+    pub(super) fn refill(&mut self, seat: usize) -> Result<(), String> {
+        let origin = self.draw_origin();
+        self.turn(seat, vec![Input::Refill { shard: ShardId(0), origin }]).map(drop)
+    }
+
     /// Events that nobody has any more: not made at all if they never left, else allowed to be lost.
-    fn forget_what_only(&mut self, seat: usize, origin: meridian_core::id::OriginId) {
+    fn forget_what_only(&mut self, origin: OriginId) {
         let has =
             |seat: &Seat<D>, dot: Dot| seat.node.replica(ShardId(0)).is_some_and(|r| r.vector().covers(dot));
         let gone: BTreeSet<Dot> = self
             .events
             .keys()
             .copied()
-            .filter(|dot| model::covers(&self.seats[seat].model.vector, *dot))
             .filter(|dot| !self.seats.iter().any(|seat| has(seat, *dot)))
             .collect();
         if self.fault == Some(Fault::Engine(Bug::OriginReused)) {

@@ -49,6 +49,8 @@ impl<D: Disk> World<D> {
             mix.reconnect,
             mix.part,
             mix.tick,
+            mix.work,
+            mix.stop,
             mix.sync,
             mix.crash,
             mix.rollback,
@@ -75,18 +77,23 @@ impl<D: Disk> World<D> {
                 self.part(seat, other)
             }
             4 => self.turn(seat, vec![Input::Tick]).map(drop),
-            5 => {
+            5 => match self.is_out_of_service(seat) && self.one_in(4) {
+                true => self.refill(seat),
+                false => self.turn(seat, vec![Input::Work]).map(drop),
+            },
+            6 => self.stop(seat),
+            7 => {
                 self.sync(seat);
                 Ok(())
             }
-            6 => self.crash(seat),
-            7 => self.roll_back(seat),
-            8 => {
+            8 => self.crash(seat),
+            9 => self.roll_back(seat),
+            10 => {
                 self.rot(seat);
                 Ok(())
             }
-            9 => self.read(seat),
-            10 => {
+            11 => self.read(seat),
+            12 => {
                 self.take_image(seat);
                 Ok(())
             }
@@ -103,7 +110,7 @@ impl<D: Disk> World<D> {
     /// Clients write to a node, mostly one in a turn; the model says what must come of it.
     fn write(&mut self, seat: usize) -> Result<(), String> {
         let count = if self.one_in(4) { self.rng.random_range(2..=4) } else { 1 };
-        let quarantined = self.is_quarantined(seat);
+        let quarantined = self.is_out_of_service(seat);
         let mut scratch = self.seats[seat].model.clone();
         let (inputs, wanted): (Vec<_>, Vec<_>) =
             (0..count).map(|_| self.prepare(seat, &mut scratch, quarantined)).unzip();
@@ -116,11 +123,12 @@ impl<D: Disk> World<D> {
             }
             let applied = wanted.event.is_some() && minted;
             match (reply, wanted.reply) {
-                (Reply::Refused(Refusal::Quarantined), _) if self.seats[seat].rotten && !applied => {}
+                (Reply::Refused(Refusal::Quarantined), _)
+                    if (quarantined || self.seats[seat].rotten) && !applied => {}
                 (Reply::Refused(refusal), Err(expected)) if refusal == expected => {}
                 (Reply::Written { written, context }, Ok(expected)) if written == expected && minted => {
                     self.check_stamp(wanted.event, &wanted.siblings)?;
-                    if !self.is_quarantined(seat) {
+                    if !self.is_out_of_service(seat) {
                         check_context(&context, &wanted.seen)?;
                     }
                     self.contexts.push((wanted.key, context));
@@ -139,7 +147,7 @@ impl<D: Disk> World<D> {
         let write = self.random_write(home);
         let named = self.random_type();
         let context = self.random_context(&key);
-        let origin = self.seats[seat].node.origin();
+        let origin = self.seats[seat].node.replica(ShardId(0)).expect("the only shard").author();
         let counts = scratch.counts(&key) || matches!(write, Write::Counter(_));
         let siblings = scratch.entry(&key).head.into_keys().collect();
         let expected = match quarantined {
@@ -178,7 +186,7 @@ impl<D: Disk> World<D> {
         let named = self.random_type();
         let model = &self.seats[seat].model;
         let (expected, seen) = (model.read(&key, named), model.seen(&key, model.counts(&key)));
-        let quarantined = self.is_quarantined(seat);
+        let quarantined = self.is_out_of_service(seat);
         let request =
             Request { bucket: self.bucket.clone(), key: key.clone(), operation: Operation::Read { named } };
         let id = RequestId(u64::MAX);
@@ -195,8 +203,8 @@ impl<D: Disk> World<D> {
         }
     }
 
-    fn is_quarantined(&self, seat: usize) -> bool {
-        self.seats[seat].node.replica(ShardId(0)).is_some_and(|replica| replica.is_quarantined())
+    pub(super) fn is_out_of_service(&self, seat: usize) -> bool {
+        self.seats[seat].node.replica(ShardId(0)).is_some_and(|replica| replica.is_out_of_service())
     }
 
     fn random_write(&mut self, home: Option<Type>) -> Write {
@@ -323,6 +331,7 @@ impl<D: Disk> World<D> {
             let bit = self.rng.random_range(0..value.len() * 8);
             disk.damage(space, key, |value| value[bit / 8] ^= 1 << (bit % 8));
             self.seats[seat].rotten = true;
+            self.seats[seat].beyond_repair |= space == Space::Meta;
             self.trace(|| format!("n{}: bit {bit} of {space:?} {} flips", seat + 1, key.escape_ascii()));
         }
     }
