@@ -75,7 +75,7 @@ impl Committer {
             let newest = batch.iter_mut().rev().find_map(|turn| turn.state.take());
             if let Some((state, version)) = newest {
                 self.sync(version)?;
-                self.metrics.quarantined.set(state.standings.quarantined() as f64);
+                self.metrics.quarantined.set(state.standings.out_of_service().count() as f64);
                 self.published.store(Arc::new(state));
             }
             let mut replies = Vec::new();
@@ -120,6 +120,31 @@ impl Committer {
             }
             Output::Misplaced { shard, dot, from } => {
                 tracing::error!(%shard, ?dot, ?from, "a delta of another shard was refused");
+            }
+            Output::Repaired { shard, from, figures } => {
+                tracing::debug!(%shard, ?from, ?figures, "repaired");
+                self.metrics.repaired(figures);
+            }
+            Output::RepairAborted { shard, from } => {
+                tracing::debug!(%shard, ?from, "a repair was given up; another follows");
+                self.metrics.repairs_given_up.increment(1);
+            }
+            Output::Refilled { shard, lost: 0 } => {
+                tracing::warn!(%shard, "the replica is filled again and in service");
+                self.metrics.refilled.increment(1);
+            }
+            Output::Refilled { shard, lost } => {
+                tracing::error!(%shard, lost, "the replica is in service again, but nobody has all that it had applied");
+                self.metrics.refilled.increment(1);
+                self.metrics.deltas_lost.increment(lost);
+            }
+            Output::Unread { shard, deltas } => {
+                tracing::error!(%shard, deltas, "deltas of the log cannot be read: it does not reach back over them");
+                self.metrics.deltas_unread.increment(deltas as u64);
+            }
+            Output::Diverged { shard, peer } => {
+                tracing::error!(%shard, ?peer, "equal version vectors, and this peer holds something else");
+                self.metrics.divergence.increment(1);
             }
             Output::Reply { .. } | Output::Send { .. } => unreachable!("the driver has sorted them out"),
         }

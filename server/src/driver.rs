@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Places for requests that wait for the driver. When they are taken, further ones are refused.
@@ -54,6 +54,9 @@ const TURN_INPUTS_MAX: usize = 32;
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// How often, at most, the node hears that time has passed, in milliseconds.
 const TICK_MS: u64 = 100;
+/// How often the node does a portion of what can wait although others wait, in milliseconds. Otherwise it does when nobody
+/// waits.
+const PORTION_MS: u64 = 10;
 
 /// A request on its way to the node, and where its reply goes.
 struct Ask {
@@ -153,6 +156,14 @@ impl Door {
         let _stopped = self.work.send(Work::Input(input, Held { memory, _place: place })).await;
     }
 
+    /// Hands over something that can wait: where there is no room it is not taken, and to be offered again.
+    pub fn offer(&self, input: Input) {
+        if let Ok(place) = self.inputs.clone().try_acquire_owned() {
+            let _full_or_stopped =
+                self.work.try_send(Work::Input(input, Held { memory: None, _place: place }));
+        }
+    }
+
     /// Time has passed: a driver that waits is to look at the clock. One that has something to do does so anyway.
     pub fn wake(&self) {
         let _busy = self.work.try_send(Work::Wake);
@@ -232,6 +243,7 @@ pub fn start(
         metrics,
         pull_bytes_max: config.pull_bytes_max,
         ticks_at_ms: 0,
+        works_at_ms: 0,
         started: Instant::now(),
     };
     let ended = on_end.clone();
@@ -276,20 +288,40 @@ struct Driver {
     pull_bytes_max: usize,
     /// When the node hears again that time has passed.
     ticks_at_ms: u64,
+    /// When the node does a portion of what can wait, whoever else waits.
+    works_at_ms: u64,
     started: Instant,
 }
 
 impl Driver {
     fn run(mut self, mut queue: mpsc::Receiver<Work>) -> Result<(), StorageError> {
         let mut waiting = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = self.next(&mut queue) {
             let stops = self.steps(first, &mut queue, &mut waiting)?;
+            if stops {
+                self.node.keep_trees();
+            }
             let written = self.write(&mut waiting)?;
             if (!written.is_empty() && self.written.send(written).is_err()) || stops {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// What comes first in the next turn: something that waits, or time for what can wait. `None` is the end.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Work>) -> Option<Work> {
+        if !self.node.has_work() {
+            return queue.blocking_recv();
+        }
+        match queue.try_recv() {
+            Ok(work) => Some(work),
+            Err(TryRecvError::Empty) => {
+                self.works_at_ms = 0;
+                Some(Work::Wake)
+            }
+            Err(TryRecvError::Disconnected) => None,
+        }
     }
 
     /// Lets the node decide about what waits, as much as fits into a turn. Whether it is the last turn.
@@ -304,6 +336,10 @@ impl Driver {
         if now.mono_ms >= self.ticks_at_ms {
             self.ticks_at_ms = now.mono_ms + TICK_MS;
             self.node.step(now, &disk, Input::Tick)?;
+        }
+        if now.mono_ms >= self.works_at_ms && self.node.has_work() {
+            self.works_at_ms = now.mono_ms + PORTION_MS;
+            self.node.step(now, &disk, Input::Work)?;
         }
         let (mut inputs, mut bytes, mut next) = (0, 0, first);
         loop {

@@ -1,6 +1,7 @@
 //! What is measured, and how it reads at `/metrics`: the Prometheus text format, version 0.0.4.
 
 use hyper::{Method, StatusCode};
+use meridian_core::node::Figures;
 use metrics::{
     Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -66,6 +67,28 @@ pub struct Metrics {
     pub write_stopped: Gauge,
     /// Corruptions that the database reported.
     pub corruptions: Gauge,
+    /// Replicas that a repair brought further.
+    pub repairs: Counter,
+    /// Repairs that were given up.
+    pub repairs_given_up: Counter,
+    /// Rows that repairs fetched.
+    pub repair_rows: Counter,
+    /// Their bytes.
+    pub repair_row_bytes: Counter,
+    /// Requests that repairs made.
+    pub repair_requests: Counter,
+    /// Bytes of repairs' messages sent, rows among them.
+    pub repair_bytes_sent: Counter,
+    /// Bytes of repairs' messages received, rows among them.
+    pub repair_bytes_received: Counter,
+    /// Replicas that were emptied and filled again.
+    pub refilled: Counter,
+    /// Deltas that a refilled replica had applied and nobody could give back.
+    pub deltas_lost: Counter,
+    /// Deltas of the log that cannot be read.
+    pub deltas_unread: Counter,
+    /// Equal version vectors with unequal content.
+    pub divergence: Counter,
 }
 
 impl Metrics {
@@ -95,8 +118,6 @@ impl Metrics {
             let labels: Vec<Label> =
                 labels.into_iter().map(|(key, is)| Label::new(key, is.to_string())).collect();
             gauge!("meridian_info", labels).set(1.0);
-            // Equal version vectors with unequal content: an alarm that must read 0. Nothing compares yet.
-            counter!("meridian_divergence_total").absolute(0);
             Metrics {
                 requests: requests.collect(),
                 read_seconds: histogram!("meridian_http_read_seconds"),
@@ -124,9 +145,28 @@ impl Metrics {
                 background_errors: gauge!("meridian_database_background_errors"),
                 write_stopped: gauge!("meridian_database_write_stopped"),
                 corruptions: gauge!("meridian_database_corruptions"),
+                repairs: zero("meridian_repairs_total"),
+                repairs_given_up: zero("meridian_repairs_given_up_total"),
+                repair_rows: zero("meridian_repair_rows_total"),
+                repair_row_bytes: zero("meridian_repair_row_bytes_total"),
+                repair_requests: zero("meridian_repair_requests_total"),
+                repair_bytes_sent: zero("meridian_repair_bytes_sent_total"),
+                repair_bytes_received: zero("meridian_repair_bytes_received_total"),
+                refilled: zero("meridian_refilled_replicas_total"),
+                deltas_lost: zero("meridian_lost_deltas_total"),
+                deltas_unread: zero("meridian_unread_deltas_total"),
+                divergence: zero("meridian_divergence_total"),
                 handle,
             }
         })
+    }
+
+    /// Counts a repair.
+    pub fn repaired(&self, figures: Figures) {
+        self.repairs.increment(1);
+        self.repair_rows.increment(figures.rows);
+        self.repair_row_bytes.increment(figures.row_bytes);
+        self.repair_requests.increment(figures.requests);
     }
 
     /// Counts an answer.
@@ -147,7 +187,40 @@ impl Metrics {
     }
 }
 
+/// A counter that is shown from the beginning.
+fn zero(name: &'static str) -> Counter {
+    let counter = counter!(name);
+    counter.absolute(0);
+    counter
+}
+
+fn describe_repair() {
+    describe_counter!("meridian_repairs_total", "Replicas of this node that a repair brought further");
+    describe_counter!("meridian_repairs_given_up_total", "Repairs that were given up; another follows");
+    describe_counter!("meridian_repair_rows_total", "Rows that repairs fetched");
+    describe_counter!("meridian_repair_row_bytes_total", "Bytes of the rows that repairs fetched");
+    describe_counter!("meridian_repair_requests_total", "Requests that repairs made: their round trips");
+    describe_counter!("meridian_repair_bytes_sent_total", "Bytes of repairs' messages sent, rows among them");
+    describe_counter!(
+        "meridian_repair_bytes_received_total",
+        "Bytes of repairs' messages received, rows among them"
+    );
+    describe_counter!(
+        "meridian_refilled_replicas_total",
+        "Replicas with a damaged row that were emptied and filled again"
+    );
+    describe_counter!(
+        "meridian_lost_deltas_total",
+        "Deltas that a refilled replica had applied and nobody could give back"
+    );
+    describe_counter!(
+        "meridian_unread_deltas_total",
+        "Deltas of the log that cannot be read: it does not reach back over them"
+    );
+}
+
 fn describe() {
+    describe_repair();
     describe_counter!("meridian_http_requests_total", "Requests answered, by method and class of status");
     describe_gauge!("meridian_info", "Always 1: the labels say which node this is, and its version");
     describe_counter!(

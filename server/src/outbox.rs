@@ -111,6 +111,8 @@ fn footprint(message: &Message) -> usize {
         Message::Pull { have: vector, .. } | Message::Have { vector, .. } => {
             return size_of::<Message>() + vector.len() * size_of::<(u64, u64)>();
         }
+        Message::Ask { ask, .. } => return size_of::<Message>() + ask.footprint(),
+        Message::Answer { answer, .. } => return size_of::<Message>() + answer.footprint(),
     };
     size_of::<Message>() + deltas.iter().map(|delta| delta.footprint()).sum::<usize>()
 }

@@ -15,11 +15,15 @@ use meridian_core::types::{Failure, Refusal, View};
 use meridian_core::version_vector::VersionVector;
 use std::sync::Arc;
 
-/// One replica, as readers see it.
-#[derive(Clone)]
-struct Standing {
-    vector: VersionVector,
-    quarantined: bool,
+/// One replica, as readers and peers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaStanding {
+    /// What it has applied.
+    pub vector: VersionVector,
+    /// The root of its tree; `None` until its rows are counted.
+    pub root: Option<u128>,
+    /// Whether it is in service: no row of it is known to be damaged, and it is not being filled anew.
+    pub in_service: bool,
 }
 
 /// Standings that are copied together when one of them changes.
@@ -31,13 +35,13 @@ pub struct Standings {
     origins: Arc<Origins>,
     count: ShardCount,
     /// In groups of [`GROUP`], in the order of the shards.
-    groups: Vec<Arc<[Standing]>>,
+    groups: Vec<Arc<[ReplicaStanding]>>,
 }
 
 impl Standings {
     /// As the node has them now.
     pub fn of(node: &Node, shards: ShardCount) -> Self {
-        let standings: Vec<Standing> = shards.shards().map(|shard| standing(node, shard)).collect();
+        let standings: Vec<ReplicaStanding> = shards.shards().map(|shard| standing(node, shard)).collect();
         let groups = standings.chunks(GROUP).map(Arc::from).collect();
         Standings { origins: Arc::new(node.origins().clone()), count: shards, groups }
     }
@@ -53,14 +57,15 @@ impl Standings {
         }
     }
 
-    /// What each replica has applied, and whether it is in service. In the order of the shards.
-    pub fn vectors(&self) -> impl Iterator<Item = (&VersionVector, bool)> {
-        self.all().map(|standing| (&standing.vector, !standing.quarantined))
+    /// All of them, in the order of the shards.
+    pub fn all(&self) -> impl Iterator<Item = &ReplicaStanding> {
+        self.groups.iter().flat_map(|group| group.iter())
     }
 
-    /// How many replicas are out of service.
-    pub fn quarantined(&self) -> usize {
-        self.all().filter(|standing| standing.quarantined).count()
+    /// The shards whose replicas are out of service.
+    pub fn out_of_service(&self) -> impl Iterator<Item = ShardId> {
+        let shards = self.count.shards().zip(self.all());
+        shards.filter(|(_, standing)| !standing.in_service).map(|(shard, _)| shard)
     }
 
     /// The most origins that a replica's version vector names.
@@ -68,19 +73,19 @@ impl Standings {
         self.all().map(|standing| standing.vector.len()).max().unwrap_or(0)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Standing> {
-        self.groups.iter().flat_map(|group| group.iter())
-    }
-
-    fn at(&self, shard: ShardId) -> &Standing {
+    fn at(&self, shard: ShardId) -> &ReplicaStanding {
         let place = usize::from(shard.0);
         &self.groups[place / GROUP][place % GROUP]
     }
 }
 
-fn standing(node: &Node, shard: ShardId) -> Standing {
+fn standing(node: &Node, shard: ShardId) -> ReplicaStanding {
     let replica = node.replica(shard).expect("a node holds every shard");
-    Standing { vector: replica.vector().clone(), quarantined: replica.is_quarantined() }
+    ReplicaStanding {
+        vector: replica.vector().clone(),
+        root: replica.tree().map(|tree| tree.root()),
+        in_service: !replica.is_out_of_service(),
+    }
 }
 
 /// A durable state of the node.
@@ -98,13 +103,14 @@ impl Published {
     /// As [`read::read`], and [`Refusal::Quarantined`].
     pub fn read(&self, bucket: &Bucket, key: &Key, named: Option<Type>) -> Result<Found, Failure> {
         let shard = self.standings.count.shard_of(bucket, key);
-        let Standing { vector, quarantined } = self.standings.at(shard);
-        if *quarantined {
+        let ReplicaStanding { vector, in_service, .. } = self.standings.at(shard);
+        if !in_service {
             return Err(Refusal::Quarantined.into());
         }
         let place = Place { shard, bucket, key };
         read::read(View { disk: &self.snapshot, origins: &self.standings.origins, vector, place }, named)
     }
+
     /// The shard of a key.
     pub fn shard_of(&self, bucket: &Bucket, key: &Key) -> ShardId {
         self.standings.count.shard_of(bucket, key)
@@ -113,9 +119,9 @@ impl Published {
     /// Shows a key as this node's replica has it.
     pub fn inspect(&self, bucket: &Bucket, key: &Key) -> Inspection {
         let shard = self.shard_of(bucket, key);
-        let Standing { vector, quarantined } = self.standings.at(shard);
+        let ReplicaStanding { vector, in_service, .. } = self.standings.at(shard);
         let place = Place { shard, bucket, key };
         let view = View { disk: &self.snapshot, origins: &self.standings.origins, vector, place };
-        inspect(view, !quarantined)
+        inspect(view, *in_service)
     }
 }

@@ -4,7 +4,7 @@
 //! decided nothing is written below it (its changes are in its batch, which lies above), so what was read once stays so.
 
 use crate::rocks::Rocks;
-use meridian_core::storage::{Read, Space, StorageError, Visit};
+use meridian_core::storage::{Disk, Read, Space, Still, StorageError, Visit};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -25,6 +25,12 @@ impl<'a> Remembered<'a> {
     /// Remembers nothing so far.
     pub fn new(disk: &'a Rocks) -> Self {
         Remembered { disk, rows: RefCell::default() }
+    }
+}
+
+impl Disk for Remembered<'_> {
+    fn still(&self) -> Still {
+        self.disk.still()
     }
 }
 

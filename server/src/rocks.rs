@@ -9,7 +9,7 @@
 //!
 //! Why the options are as they are stands in `docs/storage.md`.
 
-use meridian_core::storage::{Batch, Read, Space, Storage, StorageError, Visit};
+use meridian_core::storage::{Batch, Disk, Read, Space, Still, Storage, StorageError, Visit};
 use rocksdb::properties;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
@@ -238,6 +238,12 @@ impl Read for Rocks {
     }
 }
 
+impl Disk for Rocks {
+    fn still(&self) -> Still {
+        Arc::new(self.snapshot())
+    }
+}
+
 impl Storage for Rocks {
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.write_batch(batch)
@@ -369,6 +375,7 @@ fn family_name(space: Space) -> &'static str {
         Space::Cell => "cell",
         Space::Log => "log",
         Space::Meta => "meta",
+        Space::Stage => "stage",
     }
 }
 

@@ -10,13 +10,14 @@ use crate::identity::{Bundle, IdentityError, development};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::peers::{self, PeerView, Peers, PeersThread, Standing};
+use crate::published::ReplicaStanding;
 use crate::rocks::Rocks;
 use crate::token::Tokens;
 use anyhow::Context as _;
 use hyper::header::HeaderValue;
 use meridian_core::id::OriginId;
-use meridian_core::node;
-use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
+use meridian_core::node::{self, Input};
+use meridian_core::version_vector::ORIGINS_MAX;
 use std::env;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     };
     metrics.certificate_expires.set(bundle.expires as f64);
     let outbox = Arc::new(Outbox::new(metrics.peer_messages_dropped.clone()));
-    let core = node::Config { shards: config.shards, ..node::Config::default() };
+    let core = core_config(&config, &bundle);
     let run = driver::draw_origin()?;
     let (desks, served) = Desks::new(runtimes());
     let exits = Exits { outbox: outbox.clone(), desks };
@@ -102,6 +103,19 @@ fn bundle(config: &Config) -> Result<Bundle, IdentityError> {
     }
 }
 
+/// What core is told.
+fn core_config(config: &Config, bundle: &Bundle) -> node::Config {
+    node::Config {
+        shards: config.shards,
+        seed: bundle.cluster.digest_seed(),
+        log_keep_bytes: config.log_keep_bytes,
+        log_bytes_max: config.log_bytes_max,
+        repair_bytes_per_s: config.repair_bytes_per_second,
+        deep_check_ms: config.deep_check.as_millis() as u64,
+        ..node::Config::default()
+    }
+}
+
 fn setting(config: &Config, bundle: Bundle, run: OriginId, peer: SocketAddr) -> peers::Setting {
     peers::Setting {
         bundle,
@@ -131,10 +145,10 @@ async fn fill(app: Arc<App>) {
     }
 }
 
-fn has_all(door: &Door, theirs: &[(VersionVector, bool)]) -> bool {
+fn has_all(door: &Door, theirs: &[ReplicaStanding]) -> bool {
     let published = door.published();
-    let mut both = published.standings.vectors().zip(theirs);
-    both.all(|((own, _), (theirs, in_service))| !in_service || own.includes(theirs))
+    let mut both = published.standings.all().zip(theirs);
+    both.all(|(own, theirs)| !theirs.in_service || own.vector.includes(&theirs.vector))
 }
 
 fn init_log(directives: &str) -> anyhow::Result<()> {
@@ -238,8 +252,15 @@ impl House {
             }
             Err(error) => tracing::error!(%error, "the free space on the disk cannot be read"),
         }
-        let origins = self.app.door.published().standings.origins_max();
-        metrics.origins.set(origins as f64);
+        let published = self.app.door.published();
+        metrics.origins.set(published.standings.origins_max() as f64);
+        // A replica with a damaged row is filled again, as soon as there is a peer that it can be filled from.
+        for shard in published.standings.out_of_service() {
+            match driver::draw_origin() {
+                Ok(origin) => self.app.door.offer(Input::Refill { shard, origin }),
+                Err(error) => tracing::error!(%error, "a damaged replica cannot be filled"),
+            }
+        }
         metrics.connections.set(state.connections() as f64);
         metrics.bytes_in_flight.set(self.app.bytes_in_flight() as f64);
         let members = self.app.peers.view();

@@ -72,6 +72,14 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// Bytes of memory for what was read from the disk.
     pub cache_bytes: usize,
+    /// Bytes of deltas that the log keeps although every member has them.
+    pub log_keep_bytes: u64,
+    /// Most bytes of the log.
+    pub log_bytes_max: u64,
+    /// How many bytes repairs fetch in a second, on average.
+    pub repair_bytes_per_second: u64,
+    /// How long it takes until all data was read and checked once.
+    pub deep_check: Duration,
     /// Shards of the cluster, set when it is made and never changed.
     pub shards: ShardCount,
     /// What is logged: directives of `tracing_subscriber::EnvFilter`.
@@ -331,6 +339,10 @@ fn config_of(given: &[Given]) -> Result<Config, ConfigError> {
         value_bytes_max: one(given, "value-bytes-max", parse::value_bytes)?,
         disk_reserve_bytes: one(given, "disk-reserve-bytes", parse::bytes)?,
         cache_bytes: one(given, "cache-bytes", parse::memory)?,
+        log_keep_bytes: one(given, "log-keep-bytes", parse::bytes)?,
+        log_bytes_max: one(given, "log-bytes-max", parse::bytes)?,
+        repair_bytes_per_second: one(given, "repair-bytes-per-second", parse::some_bytes)?,
+        deep_check: one(given, "deep-check-hours", parse::hours)?,
         shards: one(given, "shards", parse::shards)?,
         log: one(given, "log", parse::filter)?,
     };

@@ -77,7 +77,7 @@ pub const LABEL: &str = "1 to 63 of a-z 0-9 -, not beginning with -";
 const MILLISECONDS: &str = "milliseconds, 1 to 3600000";
 
 /// All options of a node, in the order in which they are shown.
-pub(super) const OPTIONS: [Row; 22] = [
+pub(super) const OPTIONS: [Row; 26] = [
     Row::new("data-dir", "DIR", Kind::Text, None)
         .says("Where this node keeps its data, made if it is missing", "a directory"),
     Row::new("name", "NAME", Kind::Text, Some("n1")).says("What this node is called in its cluster", LABEL),
@@ -125,6 +125,20 @@ pub(super) const OPTIONS: [Row; 22] = [
         .says("Free space on the disk below which writes are refused", "a number of bytes"),
     Row::new("cache-bytes", "BYTES", Kind::Number, Some("67108864"))
         .says("Memory for what was read from the disk", "a number of bytes"),
+    Row::new("log-keep-bytes", "BYTES", Kind::Number, Some("33554432")).says(
+        "Disk for deltas that every member has, kept for those that come back with less",
+        "a number of bytes",
+    ),
+    Row::new("log-bytes-max", "BYTES", Kind::Number, Some("4294967296")).says(
+        "Disk for deltas; beyond it the oldest go, and a member that lacks them is repaired",
+        "a number of bytes",
+    ),
+    Row::new("repair-bytes-per-second", "BYTES", Kind::Number, Some("33554432"))
+        .says("How much repairs fetch in a second, on average", "a number of bytes, at least 1"),
+    Row::new("deep-check-hours", "HOURS", Kind::Number, Some("24")).says(
+        "How long it takes until all data was read and checked once",
+        "a number of hours from 1 to 8760",
+    ),
     Row::new("shards", "N", Kind::Number, Some("256")).says(
         "Shards of the cluster, set when it is made and never changed",
         "a power of two from 1 to 32768",

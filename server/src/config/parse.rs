@@ -15,6 +15,8 @@ const LABEL_BYTES_MAX: usize = 63;
 const CONNECTIONS_LIMIT: usize = 1_000_000;
 /// The longest time-out, in milliseconds.
 const TIMEOUT_MS_LIMIT: u64 = 3_600_000;
+/// The longest time for a check of all data, in hours: a year.
+const HOURS_LIMIT: u64 = 8_760;
 
 pub(super) fn directory(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
@@ -57,6 +59,15 @@ pub(super) fn connections(text: &str) -> Option<usize> {
 
 pub(super) fn bytes(text: &str) -> Option<u64> {
     text.parse().ok()
+}
+
+pub(super) fn some_bytes(text: &str) -> Option<u64> {
+    bytes(text).filter(|bytes| *bytes >= 1)
+}
+
+pub(super) fn hours(text: &str) -> Option<Duration> {
+    let hours = text.parse().ok().filter(|hours| (1..=HOURS_LIMIT).contains(hours));
+    hours.map(|hours: u64| Duration::from_secs(hours * 60 * 60))
 }
 
 pub(super) fn memory(text: &str) -> Option<usize> {

@@ -48,6 +48,11 @@ fn the_defaults_are_as_documented() {
     assert_eq!(config.http_header_timeout, Duration::from_secs(10));
     assert_eq!(config.http_body_timeout, Duration::from_secs(30));
     assert_eq!((config.value_bytes_max, config.disk_reserve_bytes), (1 << 20, 256 << 20));
+    assert_eq!((config.log_keep_bytes, config.log_bytes_max), (32 << 20, 4 << 30));
+    assert_eq!(
+        (config.repair_bytes_per_second, config.deep_check),
+        (32 << 20, Duration::from_secs(24 * 60 * 60))
+    );
     assert_eq!(
         (config.cache_bytes, config.shards, config.log.as_str()),
         (64 << 20, ShardCount::DEFAULT, "info")

@@ -4,6 +4,7 @@
 use super::answer::{Answer, Refused, no_content, with_body};
 use super::{App, body};
 use crate::peers::{PeerView, Standing, Vectors};
+use crate::published::ReplicaStanding;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -59,7 +60,7 @@ pub(super) fn view(app: &App) -> Answer {
     json(&ClusterView {
         cluster: app.peers.cluster(),
         node,
-        shards: app.door.published().standings.vectors().count(),
+        shards: app.door.published().standings.all().count(),
         placement: "every member holds every shard",
         epoch: 0,
         coordinator: None,
@@ -117,7 +118,9 @@ struct ShardView {
 struct ReplicaView {
     node: String,
     vv: BTreeMap<String, u64>,
-    /// The replica has a damaged row, and answers nobody.
+    /// The root of its Merkle tree; `null` while its rows are counted after an unclean start.
+    root: Option<String>,
+    /// The replica has a damaged row, or is being filled anew, and answers nobody.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quarantined: bool,
 }
@@ -149,8 +152,7 @@ pub(super) async fn convergence(app: &App, parts: &Parts) -> Answer {
     }
     unreachable.sort();
     let published = app.door.published();
-    let own = published.standings.vectors().map(|(vector, in_service)| (vector.clone(), in_service));
-    let own: Vectors = own.collect();
+    let own: Vectors = published.standings.all().cloned().collect();
     let shards = own.len();
     if let Some(view) = members.iter().find(|view| matches!(view.standing, Standing::Own)) {
         replicas.insert(view.member.name.clone(), own);
@@ -174,21 +176,19 @@ fn wants_all(query: &str) -> Result<bool, Refused> {
     }
 }
 
+/// Replicas agree when they have applied the same and hold the same: equal version vectors and equal roots, all in service.
 fn compare(shard: usize, replicas: &BTreeMap<String, Vectors>) -> ShardView {
-    let found: Vec<_> = replicas
-        .iter()
-        .filter_map(|(name, vectors)| {
-            vectors.get(shard).map(|(vector, in_service)| (name, vector, *in_service))
-        })
-        .collect();
+    let found: Vec<(&String, &ReplicaStanding)> =
+        replicas.iter().filter_map(|(name, standings)| Some((name, standings.get(shard)?))).collect();
     let equal = found.windows(2).all(|two| two[0].1 == two[1].1);
-    let in_service = found.iter().all(|(_, _, in_service)| *in_service);
-    let replicas = found.into_iter().map(|(name, vector, in_service)| ReplicaView {
+    let proven = found.iter().all(|(_, standing)| standing.in_service && standing.root.is_some());
+    let replicas = found.into_iter().map(|(name, standing)| ReplicaView {
         node: name.clone(),
-        vv: vector.iter().map(|dot| (dot.origin.to_string(), dot.seq)).collect(),
-        quarantined: !in_service,
+        vv: standing.vector.iter().map(|dot| (dot.origin.to_string(), dot.seq)).collect(),
+        root: standing.root.map(|root| format!("{root:032x}")),
+        quarantined: !standing.in_service,
     });
-    ShardView { shard, converged: equal && in_service, replicas: replicas.collect() }
+    ShardView { shard, converged: equal && proven, replicas: replicas.collect() }
 }
 
 // -- links --------------------------------------------------------------------------------------------------------------

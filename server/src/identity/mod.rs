@@ -14,6 +14,8 @@ pub mod authority;
 pub mod development;
 
 use meridian_core::id::NodeId;
+use meridian_core::merkle::Seed;
+use ring::hmac;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,16 @@ pub struct Cluster {
     pub id: Uuid,
     /// Keys tokens, and proves to peers that a node is of this cluster.
     pub secret: [u8; 32],
+}
+
+impl Cluster {
+    /// The seed of digests, made from the secret: a node that does not know it cannot make equal ones.
+    pub fn digest_seed(&self) -> Seed {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let tag = hmac::sign(&key, b"meridian digests");
+        let (seed, _) = tag.as_ref().split_first_chunk().expect("a tag has 32 bytes");
+        Seed(u64::from_be_bytes(*seed))
+    }
 }
 
 /// `cluster.json`.

@@ -11,7 +11,7 @@ use super::frame::{self, FRAME_BYTES_MAX, FrameError};
 use super::hello::Close;
 use super::{Member, Shared, inspect};
 use crate::outbox::Queue;
-use crate::published::Standings;
+use crate::published::{ReplicaStanding, Standings};
 use meridian_core::codec::Encode as _;
 use meridian_core::id::NodeId;
 use meridian_core::message::Message;
@@ -30,12 +30,12 @@ pub(super) const INSPECT: u8 = 2;
 const MEMBERS_BYTES_MAX: usize = 256 << 10;
 /// Frames are written together up to about this many bytes.
 const WRITE_BYTES: usize = 64 << 10;
-/// In front of each version vector.
-const IN_SERVICE: u8 = 0;
-const QUARANTINED: u8 = 1;
+/// In front of each version vector: whether its replica is out of service, and whether the root of its tree follows.
+const OUT_OF_SERVICE: u8 = 1;
+const ROOT: u8 = 2;
 
-/// What a node has applied of each shard, and whether the replica is in service. In the order of the shards.
-pub type Vectors = Vec<(VersionVector, bool)>;
+/// How it stands with each replica of a node, in the order of the shards.
+pub type Vectors = Vec<ReplicaStanding>;
 
 /// Why a link is ended.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,9 @@ async fn write_messages(
     loop {
         for message in queue.take().await {
             let bytes = message.to_bytes();
+            if message.is_repair() {
+                shared.metrics.repair_bytes_sent.increment(bytes.len() as u64);
+            }
             match bytes.len() <= FRAME_BYTES_MAX {
                 true => frame::put(&mut out, &bytes),
                 // The peer finds out by the next delta or announcement, and pulls it in parts.
@@ -157,6 +160,9 @@ async fn read_messages(shared: &Shared, peer: NodeId, stream: &mut RecvStream) -
         shared.metrics.peer_bytes_received.increment(length as u64);
         let message = Message::from_bytes(&bytes)
             .map_err(|error| LinkError::NotUnderstood(format!("a message: {error}")))?;
+        if message.is_repair() {
+            shared.metrics.repair_bytes_received.increment(length as u64);
+        }
         shared.door.tell(Input::Message { from: peer, message }, Some(held)).await;
     }
     Ok(())
@@ -232,24 +238,31 @@ pub(super) async fn ask_vectors(connection: &Connection) -> Result<Vectors, Link
 
 fn encode_vectors(standings: &Standings) -> Vec<u8> {
     let mut out = Vec::new();
-    for (vector, in_service) in standings.vectors() {
-        out.push(if in_service { IN_SERVICE } else { QUARANTINED });
-        frame::put(&mut out, &vector.to_bytes());
-    }
+    standings.all().for_each(|standing| encode_standing(standing, &mut out));
     out
+}
+
+fn encode_standing(standing: &ReplicaStanding, out: &mut Vec<u8>) {
+    let flags = if standing.in_service { 0 } else { OUT_OF_SERVICE };
+    out.push(flags | if standing.root.is_some() { ROOT } else { 0 });
+    out.extend(standing.root.iter().flat_map(|root| root.to_be_bytes()));
+    frame::put(out, &standing.vector.to_bytes());
 }
 
 fn decode_vectors(mut bytes: &[u8]) -> Option<Vectors> {
     let mut vectors = Vec::new();
-    while let Some((flag, rest)) = bytes.split_first() {
+    while let Some((flags, rest)) = bytes.split_first() {
+        if flags & !(OUT_OF_SERVICE | ROOT) != 0 {
+            return None;
+        }
+        let (root, rest) = match flags & ROOT {
+            0 => (None, rest),
+            _ => rest.split_first_chunk().map(|(root, rest)| (Some(u128::from_be_bytes(*root)), rest))?,
+        };
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (vector, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        let in_service = match *flag {
-            IN_SERVICE => true,
-            QUARANTINED => false,
-            _ => return None,
-        };
-        vectors.push((VersionVector::from_bytes(vector).ok()?, in_service));
+        let vector = VersionVector::from_bytes(vector).ok()?;
+        vectors.push(ReplicaStanding { vector, root, in_service: flags & OUT_OF_SERVICE == 0 });
         bytes = rest;
     }
     Some(vectors)
@@ -263,15 +276,14 @@ mod tests {
     fn version_vectors_that_are_cut_short_or_garbled_are_refused() {
         let vector: VersionVector =
             [meridian_core::id::Dot::new(meridian_core::id::OriginId(7), 3)].into_iter().collect();
-        let mut bytes = Vec::new();
-        for flag in [IN_SERVICE, QUARANTINED] {
-            bytes.push(flag);
-            frame::put(&mut bytes, &vector.to_bytes());
+        let standings = [(Some(5), true), (None, false), (None, true)]
+            .map(|(root, in_service)| ReplicaStanding { vector: vector.clone(), root, in_service });
+        let (mut bytes, mut whole) = (Vec::new(), vec![0]);
+        for standing in &standings {
+            encode_standing(standing, &mut bytes);
+            whole.push(bytes.len());
         }
-        let read = decode_vectors(&bytes).unwrap();
-        assert_eq!(read.iter().map(|(_, in_service)| *in_service).collect::<Vec<_>>(), [true, false]);
-        assert!(read.iter().all(|(read, _)| *read == vector));
-        let whole = [0, bytes.len() / 2, bytes.len()];
+        assert_eq!(decode_vectors(&bytes), Some(standings.to_vec()));
         for end in (0..bytes.len()).filter(|end| !whole.contains(end)) {
             assert!(decode_vectors(&bytes[..end]).is_none(), "{end} of {} bytes", bytes.len());
         }

@@ -172,6 +172,7 @@ pub fn start(
         memory: Arc::new(Semaphore::new(RECEIVED_BYTES_MAX)),
         on_conflict: Box::new(on_conflict),
     });
+    shared.tell_driver(&shared.table());
     let (stop, stopped) = watch::channel(false);
     let peers = Peers(shared.clone());
     let thread = thread::Builder::new()
@@ -324,6 +325,14 @@ impl Shared {
         for connection in table.connections() {
             tokio::spawn(link::tell_members(connection, members.clone()));
         }
+        self.tell_driver(&table);
+    }
+
+    /// The node learns who the other members are.
+    fn tell_driver(&self, table: &Table) {
+        let others = table.members.others().map(Member::node).collect();
+        // The far end of the channel lives as long as this runtime.
+        let _ending = self.events.send((Input::Members(others), None));
     }
 }
 
