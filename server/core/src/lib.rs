@@ -28,6 +28,7 @@ pub mod types;
 pub mod delta_log;
 pub mod replica;
 pub mod repair;
+pub mod salvage;
 pub mod parking;
 
 // -- the whole ---------------------------------------------------------------------------------------------------

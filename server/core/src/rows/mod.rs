@@ -39,6 +39,7 @@ mod sealed;
 pub use cells::VisitContent;
 pub use keys::Place;
 pub use origins::Origins;
+pub(crate) use origins::scan_origins_unchecked;
 
 pub(crate) use keys::owner;
 

@@ -86,3 +86,16 @@ impl Origins {
         Ok(Dot::new(*origin, input.varint()?))
     }
 }
+
+/// Visits the origins that the table names, whatever else is wrong with it: its rows are not checked.
+pub(crate) fn scan_origins_unchecked(
+    disk: &dyn Read,
+    visit: &mut dyn FnMut(OriginId),
+) -> Result<(), StorageError> {
+    disk.scan(Space::Meta, &[keys::META_ORIGIN], &[], &mut |_, value| {
+        if let Ok(origin) = Reader::new(value).u64() {
+            visit(OriginId(origin));
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
