@@ -10,15 +10,18 @@
 //! | `SYNCED` | how far the database was made durable (`data_dir/synced.rs`) |
 //! | `DAMAGED` | what was found to be damaged, if anything was |
 //! | `db/` | RocksDB |
+//! | `db.damaged-N/` | a database that was set aside because it is damaged (`data_dir/aside.rs`) |
 //!
-//! - Nothing in it is ever deleted by us.
+//! - Nothing in it is ever deleted by us, but an empty database that we made ourselves.
 //! - A refused start changes nothing, and says what was found and what can be done.
 //! - Every file but `SYNCED` and `DAMAGED` is written under another name, synced, and then renamed: it is whole or not
 //!   there.
 
+mod aside;
 mod error;
 mod synced;
 
+pub use aside::{ASIDES_MAX, Aside};
 pub use error::DataDirError;
 
 use crate::rocks::Rocks;
@@ -29,6 +32,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use synced::Synced;
 use uuid::Uuid;
 
@@ -45,6 +49,8 @@ const DAMAGED_BYTES_MAX: u64 = 4 << 10;
 pub struct DataDir {
     path: PathBuf,
     synced: Synced,
+    /// Whether this run has found damage.
+    found_damage: AtomicBool,
     /// Keeps the lock.
     lock: File,
 }
@@ -68,7 +74,9 @@ impl DataDir {
         }
         check_format(path)?;
         check_name(path, name)?;
-        Ok(DataDir { path: path.to_owned(), synced: Synced::open(path)?, lock })
+        aside::finish(path)?;
+        let synced = Synced::open(path)?;
+        Ok(DataDir { path: path.to_owned(), synced, found_damage: AtomicBool::new(false), lock })
     }
 
     /// Opens the database, or makes an empty one if there was none yet.
@@ -84,7 +92,8 @@ impl DataDir {
         }
         let refused = |error: crate::rocks::OpenError| DataDirError::Database {
             path: path.clone(),
-            words: error.to_string(),
+            is_damage: error.is_damage,
+            words: error.words,
         };
         let synced = self.synced.version();
         // A directory without CURRENT is one that RocksDB has not finished making, or one that lost everything.
@@ -102,6 +111,35 @@ impl DataDir {
         let own = format!("{}\n", std::process::id());
         self.lock.set_len(0).and_then(|()| (&self.lock).write_all(own.as_bytes())).map_err(at(path))?;
         Ok(rocks)
+    }
+
+    /// Sets a damaged database aside, whole: it keeps all its files under another name, with what was found. It must be
+    /// closed. The next [`DataDir::open_database`] makes an empty one.
+    ///
+    /// # Errors
+    /// [`ASIDES_MAX`] were set aside before and are still there; or the disk's. A move that an error or a crash has cut off is
+    /// ended by the next start.
+    pub fn set_aside(&mut self, found: &str) -> Result<Aside, DataDirError> {
+        let aside = aside::set_aside(&self.path, found)?;
+        self.synced = Synced::open(&self.path)?;
+        Ok(aside)
+    }
+
+    /// Puts the database that was set aside last back in its place, and removes the one that is there, which must be closed
+    /// and never have held anything. Nothing more is to be done with this directory then.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn put_back(&self) -> Result<(), DataDirError> {
+        aside::put_back(&self.path)
+    }
+
+    /// The databases that were set aside, the latest last.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn asides(&self) -> Result<Vec<Aside>, DataDirError> {
+        aside::all(&self.path)
     }
 
     /// Takes the directory for a cluster, if it is not another's.
@@ -149,17 +187,23 @@ impl DataDir {
         self.synced.note(version)
     }
 
-    /// Writes down that rows are damaged: the next start is refused until somebody has looked.
+    /// Writes down that rows are damaged: the next start sets the database aside, or is refused until somebody has looked.
     ///
     /// # Errors
     /// The disk's.
     pub fn mark_damaged(&self, what: &str) -> io::Result<()> {
+        self.found_damage.store(true, Ordering::Relaxed);
         let mut file = OpenOptions::new().create(true).append(true).open(self.path.join("DAMAGED"))?;
         if file.metadata()?.len() + (what.len() as u64) < DAMAGED_BYTES_MAX {
             writeln!(file, "{what}")?;
         }
         file.sync_all()?;
         File::open(&self.path)?.sync_all()
+    }
+
+    /// Whether this run has found damage.
+    pub fn has_found_damage(&self) -> bool {
+        self.found_damage.load(Ordering::Relaxed)
     }
 
     /// Bytes that the file system has left for this process.

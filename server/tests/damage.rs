@@ -1,19 +1,23 @@
 //! What is noticed when files of a node are damaged or gone, and what happens then.
 //!
 //! A crash is a copy of the directory while the database is open: the files are as a killed process leaves them.
+//!
+//! This is one file because all of it harms the same files by the same few helpers.
 
 use meridian_core::id::{OriginId, RequestId};
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
+use meridian_core::salvage::Survey;
 use meridian_core::storage::{Batch, Read, Space, StorageError};
-
 use meridian_core::types::Refusal;
+use meridian_core::version_vector::VersionVector;
 use meridian_server::data_dir::{DataDir, DataDirError};
-use meridian_server::rocks::Rocks;
+use meridian_server::rocks::{Damaged, Rocks};
 use meridian_tests::lab::{bucket, key as lab_key, put, write_of};
 use meridian_tests::storage_suite::scan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -148,6 +152,8 @@ fn refused(place: &TempDir) -> DataDirError {
     open(place).err().expect("it is refused");
     let error = open(place).err().expect("it is refused again");
     assert!(data_of(place) == before, "a refused start changed data: {error}");
+    let is_damage = !matches!(error, DataDirError::Unreadable { .. });
+    assert_eq!(error.damage().is_some(), is_damage, "what may be set aside: {error}");
     error
 }
 
@@ -395,6 +401,146 @@ fn damage_that_a_compaction_meets_stops_writes_and_loses_nothing_silently() {
             Err(error) => assert!(matches!(error, StorageError::Corrupt { .. }), "{error}"),
         }
     }
+}
+
+// -- set aside ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_list_of_files_that_is_damaged_or_gone_is_damage_and_a_lock_is_not() {
+    let node = start();
+    node.write_synced();
+    for harm in ["gone", "damaged"] {
+        let crashed = node.crash();
+        let entries = fs::read_dir(crashed.path().join("db")).expect("it can be listed");
+        let mut paths = entries.map(|entry| entry.expect("an entry").path());
+        let is_manifest = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"))
+        };
+        let manifest = paths.find(is_manifest).expect("there is one");
+        match harm {
+            "gone" => fs::remove_file(&manifest).expect("it was there"),
+            _ => flip_in_the_middle(&manifest),
+        }
+        let error = refused(&crashed);
+        assert!(matches!(error, DataDirError::Database { .. }), "{harm}: {error}");
+    }
+    let held = node.data.open_database(CACHE_BYTES).err().expect("RocksDB has it open");
+    assert!(matches!(held, DataDirError::Database { .. }) && held.damage().is_none(), "{held}");
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_whole_and_comes_back_as_it_was() {
+    let node = start();
+    node.write_synced();
+    let crashed = node.crash();
+    flip_in_the_middle(&only(files(&crashed, "log")));
+    let (before, error) = (data_of(&crashed), refused(&crashed));
+    let found = error.damage().expect("it is damaged");
+    {
+        let mut data = DataDir::open(crashed.path(), "n1").expect("it is a data directory");
+        let aside = data.set_aside(&found).expect("it is set aside");
+        assert_eq!(aside.found().expect("it can be read"), found);
+        let rocks = data.open_database(CACHE_BYTES).expect("an empty one is made");
+        assert_eq!((count(&rocks), rocks.version()), (0, 0));
+    }
+    let aside = crashed.path().join("db.damaged-1");
+    for (path, bytes) in &before {
+        let moved = aside.join(path.file_name().expect("a name"));
+        assert!(fs::read(&moved).expect("it is there") == *bytes, "{}", moved.display());
+    }
+    let data = DataDir::open(crashed.path(), "n1").expect("it is a data directory");
+    assert_eq!(data.asides().expect("it can be listed").len(), 1);
+    data.put_back().expect("it is put back");
+    drop(data);
+    assert!(data_of(&crashed) == before && !aside.exists());
+    assert_eq!(refused(&crashed).to_string(), error.to_string());
+}
+
+/// How many deltas can be read of a damaged log, how many are given, how many of these wait, and how many are gone.
+fn salvage(database: &Path, shards: ShardCount, have: &[VersionVector]) -> (u64, u64, u64, u64) {
+    let disk = Damaged::open(database).expect("there is a way to begin");
+    let mut survey = Survey::begin(&disk);
+    shards.shards().for_each(|shard| survey.look(&disk, shard));
+    let (mut given, mut waiting, mut dots) = (0, 0, BTreeSet::new());
+    for (shard, have) in shards.shards().zip(have) {
+        let salvaged = survey.give(&disk, shard, have, &mut |delta| {
+            assert!(dots.insert((shard, delta.dot)), "{:?} is given twice", delta.dot);
+            ControlFlow::Continue(())
+        });
+        let salvaged = salvaged.continue_value().expect("nobody breaks off");
+        (given, waiting) = (given + salvaged.given, waiting + salvaged.waiting);
+    }
+    assert_eq!(dots.len() as u64, given + waiting);
+    (survey.readable, given, waiting, survey.unreadable(&disk))
+}
+
+#[test]
+fn what_is_left_of_a_damaged_log_is_read_behind_the_damage() {
+    const DELTAS: u64 = 3_000;
+    let config = Config { shards: ShardCount::new(8).expect("a power of two"), ..Config::default() };
+    let running = start();
+    let mut node = Node::open(config.clone(), &running.rocks, OriginId(1)).expect("an empty disk opens");
+    let opened = node.end_turn();
+    running.rocks.write_batch(&opened.batch).expect("it is written");
+    let vectors = |node: &Node| -> Vec<VersionVector> {
+        let replicas = config.shards.shards().map(|shard| node.replica(shard).expect("it is there"));
+        replicas.map(|replica| replica.vector().clone()).collect()
+    };
+    let (nothing, mut half) = (vectors(&node), Vec::new());
+    for number in 0..DELTAS {
+        if number == DELTAS / 2 {
+            half = vectors(&node);
+            running.rocks.flush_space(Space::Log).expect("it is flushed");
+        }
+        let write = write_of(put(&format!("{:?}", value(number as u32))), None, None);
+        ask(&mut node, &running.rocks, &format!("key {number}"), write);
+    }
+    running.sync();
+    let lacking = |crashed: &TempDir, have: &[VersionVector]| {
+        let before = data_of(crashed);
+        let found = salvage(&crashed.path().join("db"), config.shards, have);
+        assert!(
+            data_of(crashed) == before && !crashed.path().join("db/salvage").exists(),
+            "nothing is changed"
+        );
+        found
+    };
+    let salvage = |crashed: &TempDir| lacking(crashed, &nothing);
+    assert_eq!(salvage(&running.crash()), (DELTAS, DELTAS, 0, 0), "nothing is damaged");
+    // A block of the table of the first half: what lies behind it in its shard waits.
+    let crashed = running.crash();
+    change(&only(files(&crashed, "sst")), |bytes| {
+        let place = bytes.len() / 3;
+        bytes[place] ^= 0x10;
+    });
+    let (readable, given, waiting, gone) = salvage(&crashed);
+    assert_eq!((readable + gone, given + waiting), (DELTAS, readable));
+    assert!((1..200).contains(&gone) && waiting > 0 && given > DELTAS / 2, "{gone} gone, {waiting} wait");
+    // The whole table, which was the first half of what was written.
+    fs::remove_file(only(files(&crashed, "sst"))).expect("it was there");
+    assert_eq!(
+        salvage(&crashed),
+        (DELTAS, DELTAS, 0, 0),
+        "the closed log has it still, for the sake of other spaces"
+    );
+    fs::remove_file(&files(&crashed, "log")[0]).expect("it was there");
+    let second = DELTAS / 2;
+    assert_eq!(salvage(&crashed), (second, 0, second, second));
+    assert_eq!(lacking(&crashed, &half), (second, second, 0, second), "with what peers have, none waits");
+    // The closed log, which nothing is needed of here; and the list of files.
+    let crashed = running.crash();
+    fs::remove_file(&files(&crashed, "log")[0]).expect("it was there");
+    let (readable, given, _, gone) = salvage(&crashed);
+    assert_eq!((readable + gone, given), (DELTAS, readable), "the logs have more than one space");
+    let crashed = running.crash();
+    fs::remove_file(crashed.path().join("db/CURRENT")).expect("it was there");
+    assert_eq!(salvage(&crashed), (DELTAS, DELTAS, 0, 0), "a list is made anew");
+    // The write-ahead log: RocksDB passes over the rest of the damaged block of 32 KiB.
+    let crashed = running.crash();
+    flip_in_the_middle(files(&crashed, "log").last().expect("a log"));
+    let (readable, given, waiting, gone) = salvage(&crashed);
+    assert_eq!((readable + gone, given + waiting), (DELTAS, readable));
+    assert!((1..200).contains(&gone) && given > DELTAS / 2, "{gone} gone, {waiting} wait");
 }
 
 // -- through a node -----------------------------------------------------------------------------------------------------

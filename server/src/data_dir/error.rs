@@ -1,5 +1,6 @@
 //! Why a start is refused: what was found, that nothing was changed, and what can be done.
 
+use super::ASIDES_MAX;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,8 @@ pub enum DataDirError {
     Database {
         /// The directory.
         path: PathBuf,
+        /// Whether that is for damage, and not for a lock or an error of the system.
+        is_damage: bool,
         /// RocksDB's words.
         words: String,
     },
@@ -126,6 +129,20 @@ pub enum DataDirError {
         /// Where it ended before.
         synced: u64,
     },
+    /// It is damaged, and so were those before it.
+    #[error(
+        "the database in {path} is damaged: {found}. As many as {ASIDES_MAX} were set aside before it and are still there \
+         (db.damaged-*): something damages what is written. It was left as it is. Look to the disk and the memory of this \
+         machine; then remove those that are handed over (they hold a file HANDED_OVER), and start again; or start on \
+         another disk",
+        path = .path.display()
+    )]
+    DamagedTooOften {
+        /// The directory.
+        path: PathBuf,
+        /// What is damaged now.
+        found: String,
+    },
     /// The disk failed.
     #[error("{path}: {error}", path = .path.display())]
     Io {
@@ -134,6 +151,30 @@ pub enum DataDirError {
         /// What the system said.
         error: io::Error,
     },
+}
+
+impl DataDirError {
+    /// What is damaged, where the database may be set aside for it and others asked for what it held. All else is to be
+    /// refused: it is not the database's fault, or setting it aside does not help.
+    pub fn damage(&self) -> Option<String> {
+        match self {
+            DataDirError::Damaged { what, .. } => Some(first_and_count(what)),
+            DataDirError::Database { is_damage: true, words, .. } => Some(words.clone()),
+            DataDirError::LogVanished { found, synced, .. } => {
+                Some(format!("it ends at version {found}, and it was durable up to version {synced}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first of several lines, and how many more there are.
+fn first_and_count(lines: &str) -> String {
+    let first = lines.lines().next().unwrap_or_default();
+    match lines.lines().count() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first}, and {} more", count - 1),
+    }
 }
 
 /// A file that is only there to notice something can be done without.
