@@ -205,20 +205,19 @@ impl Threads {
     }
 }
 
-/// Opens the node on its database, as the run `origin`, and starts its threads. `on_end` is called when one of them ends.
+/// Starts the threads of a node that was opened on its database. `on_end` is called when one of them ends.
 ///
 /// # Errors
-/// When the node does not open on what the disk holds, or the disk fails.
+/// When the disk fails.
 pub fn start(
     config: &Config,
-    origin: OriginId,
+    mut node: Node,
     rocks: &Rocks,
     data_dir: Arc<DataDir>,
     metrics: Arc<Metrics>,
     exits: Exits,
     on_end: impl Fn() + Clone + Send + 'static,
 ) -> anyhow::Result<(Door, Threads)> {
-    let mut node = Node::open(config.clone(), rocks, origin)?;
     let first = node.end_turn();
     rocks.write_batch(&first.batch)?;
     rocks.sync_wal()?;

@@ -30,6 +30,7 @@ pub mod http;
 
 // -- the process -------------------------------------------------------------------------------------------------
 pub mod config;
+pub mod refill;
 pub mod run;
 pub mod ceiling;
 pub mod dev;

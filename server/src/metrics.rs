@@ -89,6 +89,10 @@ pub struct Metrics {
     pub deltas_unread: Counter,
     /// Equal version vectors with unequal content.
     pub divergence: Counter,
+    /// Deltas of a damaged database that was set aside, which no peer had that was reached.
+    pub handed_over: Counter,
+    /// Deltas of damaged databases that were set aside and cannot be read.
+    pub unreadable: Gauge,
 }
 
 impl Metrics {
@@ -156,6 +160,8 @@ impl Metrics {
                 deltas_lost: zero("meridian_lost_deltas_total"),
                 deltas_unread: zero("meridian_unread_deltas_total"),
                 divergence: zero("meridian_divergence_total"),
+                handed_over: zero("meridian_handed_over_deltas_total"),
+                unreadable: gauge!("meridian_unreadable_rows"),
                 handle,
             }
         })
@@ -258,6 +264,15 @@ fn describe() {
     describe_gauge!(
         "meridian_database_corruptions",
         "Corruptions that the database reported since the start"
+    );
+    describe_counter!(
+        "meridian_handed_over_deltas_total",
+        "Deltas of a database that was set aside and that no reached peer had, given to the node"
+    );
+    describe_gauge!(
+        "meridian_unreadable_rows",
+        "Rows of the delta log of databases that were set aside that cannot be read, as far as they were looked through \
+         since the start"
     );
     describe_gauge!("meridian_database_disk_bytes", "Bytes of the database's files, its log included");
     describe_gauge!("meridian_database_memtable_bytes", "Bytes of the database's tables in memory");

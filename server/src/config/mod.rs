@@ -80,6 +80,8 @@ pub struct Config {
     pub repair_bytes_per_second: u64,
     /// How long it takes until all data was read and checked once.
     pub deep_check: Duration,
+    /// How long a node whose database is damaged looks for a peer to be refilled by.
+    pub refill_timeout: Duration,
     /// Shards of the cluster, set when it is made and never changed.
     pub shards: ShardCount,
     /// What is logged: directives of `tracing_subscriber::EnvFilter`.
@@ -343,6 +345,7 @@ fn config_of(given: &[Given]) -> Result<Config, ConfigError> {
         log_bytes_max: one(given, "log-bytes-max", parse::bytes)?,
         repair_bytes_per_second: one(given, "repair-bytes-per-second", parse::some_bytes)?,
         deep_check: one(given, "deep-check-hours", parse::hours)?,
+        refill_timeout: one(given, "refill-timeout-ms", parse::milliseconds)?,
         shards: one(given, "shards", parse::shards)?,
         log: one(given, "log", parse::filter)?,
     };

@@ -77,7 +77,7 @@ pub const LABEL: &str = "1 to 63 of a-z 0-9 -, not beginning with -";
 const MILLISECONDS: &str = "milliseconds, 1 to 3600000";
 
 /// All options of a node, in the order in which they are shown.
-pub(super) const OPTIONS: [Row; 26] = [
+pub(super) const OPTIONS: [Row; 27] = [
     Row::new("data-dir", "DIR", Kind::Text, None)
         .says("Where this node keeps its data, made if it is missing", "a directory"),
     Row::new("name", "NAME", Kind::Text, Some("n1")).says("What this node is called in its cluster", LABEL),
@@ -138,6 +138,10 @@ pub(super) const OPTIONS: [Row; 26] = [
     Row::new("deep-check-hours", "HOURS", Kind::Number, Some("24")).says(
         "How long it takes until all data was read and checked once",
         "a number of hours from 1 to 8760",
+    ),
+    Row::new("refill-timeout-ms", "MS", Kind::Number, Some("30000")).says(
+        "How long a node whose database is damaged looks for a peer to be refilled by; then it ends",
+        MILLISECONDS,
     ),
     Row::new("shards", "N", Kind::Number, Some("256")).says(
         "Shards of the cluster, set when it is made and never changed",

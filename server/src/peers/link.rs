@@ -19,6 +19,7 @@ use meridian_core::node::Input;
 use meridian_core::version_vector::VersionVector;
 use quinn::{Connection, RecvStream, SendStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -217,7 +218,8 @@ async fn answer_request(
     let Ok(kind) = first_byte(&mut receive).await else { return Ok(()) };
     match kind {
         VECTORS => {
-            let bytes = encode_vectors(&shared.door.published().standings);
+            let is_whole = !shared.refills.load(Ordering::Relaxed);
+            let bytes = encode_vectors(&shared.door.published().standings, is_whole);
             if frame::write(&mut send, &bytes).await.is_ok() {
                 let _given_up = send.finish();
             }
@@ -236,9 +238,13 @@ pub(super) async fn ask_vectors(connection: &Connection) -> Result<Vectors, Link
     decode_vectors(&bytes).ok_or_else(|| LinkError::NotUnderstood("version vectors".into()))
 }
 
-fn encode_vectors(standings: &Standings) -> Vec<u8> {
+/// Of a node that is not whole every replica is out of service: it answers nobody.
+fn encode_vectors(standings: &Standings, is_whole: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    standings.all().for_each(|standing| encode_standing(standing, &mut out));
+    for standing in standings.all() {
+        let in_service = standing.in_service && is_whole;
+        encode_standing(&ReplicaStanding { in_service, ..standing.clone() }, &mut out);
+    }
     out
 }
 

@@ -46,6 +46,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub struct Setting {
     pub run: OriginId,
     /// Whether links may be cut.
     pub faults: bool,
+    /// Whether the node lacks what its damaged database held: until it is refilled, no peer is to take it for whole.
+    pub refills: bool,
 }
 
 /// The peers, for any number of threads.
@@ -101,6 +104,8 @@ struct Shared {
     /// Peers that come and go, in order. What waits for one to be told drops its sender then.
     events: mpsc::UnboundedSender<(Input, Option<oneshot::Sender<()>>)>,
     memory: Arc<Semaphore>,
+    /// Whether the node lacks what its damaged database held.
+    refills: AtomicBool,
     on_conflict: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -170,6 +175,7 @@ pub fn start(
         table: Mutex::new(Table::new(members)),
         events,
         memory: Arc::new(Semaphore::new(RECEIVED_BYTES_MAX)),
+        refills: AtomicBool::new(setting.refills),
         on_conflict: Box::new(on_conflict),
     });
     shared.tell_driver(&shared.table());
@@ -232,6 +238,23 @@ impl Peers {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it does not answer within {time_max:?}")),
         }
+    }
+
+    /// This node, as its peers call it.
+    pub fn own(&self) -> NodeId {
+        self.0.own
+    }
+
+    /// The node has again what its damaged database held: peers may be filled by it.
+    pub fn set_refilled(&self) {
+        self.0.refills.store(false, Ordering::Relaxed);
+    }
+
+    /// The members that are connected.
+    pub fn connected(&self) -> Vec<NodeId> {
+        let table = self.0.table();
+        let members = table.members.others().map(Member::node);
+        members.filter(|peer| table.connection(*peer).is_some()).collect()
     }
 
     /// Of the nodes that `--join` names, those that are connected.
