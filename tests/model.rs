@@ -8,7 +8,7 @@ use meridian_tests::schedule::{self, run_many};
 
 /// Seeds that CI runs.
 const SCHEDULES: u64 = 20_000;
-/// Seeds within which a planted bug must be caught. The rarest is caught by one schedule in 300.
+/// Seeds within which a planted bug must be caught. The rarest is caught by one schedule in 750.
 const SCHEDULES_PER_BUG: u64 = 3_000;
 
 #[test]
@@ -24,7 +24,11 @@ fn twenty_thousand_schedules_agree_with_the_model() {
         (tally.messages, 1_000_000),
         (tally.crashes, 20_000),
         (tally.rollbacks, 10_000),
-        (tally.quarantines, 2_000),
+        (tally.quarantines, 1_000),
+        (tally.refills, 500),
+        (tally.repairs, 20_000),
+        (tally.aborts, 5_000),
+        (tally.cut, 400_000),
         (tally.contexts, 200_000),
         (tally.refusals, 200_000),
     ];

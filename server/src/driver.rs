@@ -335,6 +335,7 @@ impl Driver {
         if now.mono_ms >= self.ticks_at_ms {
             self.ticks_at_ms = now.mono_ms + TICK_MS;
             self.node.step(now, &disk, Input::Tick)?;
+            self.metrics.log_bytes.set(self.node.log_bytes() as f64);
         }
         if now.mono_ms >= self.works_at_ms && self.node.has_work() {
             self.works_at_ms = now.mono_ms + PORTION_MS;

@@ -221,6 +221,11 @@ impl Node {
         self.shards.get(usize::from(shard.0)).map(|shard| &shard.replica)
     }
 
+    /// Bytes of the log, of the shards whose rows are counted.
+    pub fn log_bytes(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.replica.log_bytes()).sum()
+    }
+
     /// How many bytes of deltas are parked for a shard.
     pub fn parked_bytes(&self, shard: ShardId) -> usize {
         self.shards.get(usize::from(shard.0)).map_or(0, |shard| shard.parking.bytes())
