@@ -98,7 +98,9 @@ fn change_while_away(cluster: &Cluster) {
         match key % 3 {
             0 => {
                 cluster.request(at, "DELETE", &path("register", key), "").unwrap();
-                cluster.request(at, "POST", &path("set", key), "{\"op\":\"remove\",\"members\":[\"a\"]}").unwrap();
+                cluster
+                    .request(at, "POST", &path("set", key), "{\"op\":\"remove\",\"members\":[\"a\"]}")
+                    .unwrap();
                 cluster.request(at, "POST", &path("counter", key), "{\"op\":\"reset\"}").unwrap();
             }
             1 => {
@@ -220,7 +222,8 @@ fn a_repair_of_few_rows_among_a_million_takes_few_bytes() {
         cluster.nodes[N2].terminate().unwrap();
         let each = differing / SETS.min(differing);
         for number in 0..differing / each {
-            let members: Vec<String> = (0..each).map(|member| format!("\"round {round} {member}\"")).collect();
+            let members: Vec<String> =
+                (0..each).map(|member| format!("\"round {round} {member}\"")).collect();
             cluster.request(N1, "POST", &set(number), &add(&members)).unwrap();
         }
         wait_cut(&cluster.nodes[N1]);

@@ -10,6 +10,7 @@ use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, OriginId, Seq, ShardId};
 use meridian_core::merkle::Tree;
 use meridian_core::node::Turn;
+use meridian_core::replica::Standing;
 use meridian_core::storage::Space;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ impl<D: Disk> World<D> {
         self.check_clock(seat)?;
         let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
         if replica.is_out_of_service() {
+            self.tally.installing += u64::from(matches!(replica.standing(), Standing::Installing(_)));
             self.seats[seat].model = Model::default();
             self.seats[seat].bytes = None;
             return Ok(());

@@ -69,6 +69,8 @@ pub struct Tally {
     pub repairs: u64,
     /// Repairs that were given up.
     pub aborts: u64,
+    /// Steps of replicas on which a repair was being installed in portions.
+    pub installing: u64,
     /// Deltas that were cut off a log.
     pub cut: u64,
     /// Writes that carried a context.
@@ -91,6 +93,7 @@ impl Tally {
         self.refills += other.refills;
         self.repairs += other.repairs;
         self.aborts += other.aborts;
+        self.installing += other.installing;
         self.cut += other.cut;
         self.contexts += other.contexts;
         self.refusals += other.refusals;
@@ -103,7 +106,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} schedules: {} events, {} messages, {} crashes, {} disks rolled back or wiped, {} quarantined, \
-             {} refilled, {} repairs, {} given up, {} deltas cut off, {} writes with a context, {} refusals",
+             {} refilled, {} repairs, {} given up, {} steps with a half-installed one, {} deltas cut off, {} writes with a context, {} refusals",
             self.schedules,
             self.events,
             self.messages,
@@ -113,6 +116,7 @@ impl fmt::Display for Tally {
             self.refills,
             self.repairs,
             self.aborts,
+            self.installing,
             self.cut,
             self.contexts,
             self.refusals

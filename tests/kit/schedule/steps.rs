@@ -10,6 +10,7 @@ use meridian_core::message::Message;
 use meridian_core::name::{ContentType, Key, Member};
 use meridian_core::node::{Input, Operation, Reply, Request};
 use meridian_core::replica::write::{Write, WriteRequest, Written};
+use meridian_core::replica::{Replica, Standing};
 use meridian_core::storage::Space;
 use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
@@ -42,6 +43,12 @@ fn check_context(context: &Context, expected: &(Vector, Vector)) -> Result<(), S
 impl<D: Disk> World<D> {
     pub(super) fn random_step(&mut self) -> Result<(), String> {
         let seat = self.rng.random_range(0..self.seats.len());
+        if self.is_between(seat) && self.one_in(6) {
+            return match self.one_in(2) && self.mix.crash > 0 {
+                true => self.crash(seat),
+                false => self.connect(seat),
+            };
+        }
         let mix = &self.mix;
         let weights = [
             mix.write,
@@ -201,6 +208,12 @@ impl<D: Disk> World<D> {
             (Reply::Refused(refusal), Err(expected)) if refusal == expected => Ok(()),
             (reply, expected) => Err(format!("n{} reads {reply:?}, and the model {expected:?}", seat + 1)),
         }
+    }
+
+    /// Whether a replica is between two states, which is soon over: the time for something to happen.
+    fn is_between(&self, seat: usize) -> bool {
+        let standing = self.seats[seat].node.replica(ShardId(0)).map(Replica::standing);
+        standing.is_some_and(|standing| !matches!(standing, Standing::InService | Standing::Quarantined))
     }
 
     pub(super) fn is_out_of_service(&self, seat: usize) -> bool {

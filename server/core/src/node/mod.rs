@@ -102,8 +102,8 @@ impl Node {
         if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
             return Err(OpenError::OriginUsed(origin));
         }
-        let loaded = load(disk, config.shards, &mut batch)?;
-        let applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
+        let mut loaded = load(disk, config.shards, &mut batch)?;
+        let mut applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
         batch.commit();
         let applied_noted = rows::get_applied(disk)?;
         let told = match format {
@@ -113,6 +113,10 @@ impl Node {
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
+        for (shard, found) in config.shards.shards().zip(&mut loaded) {
+            applied = applied.wrapping_sub(empty_again(found, shard, &mut batch));
+        }
+        batch.commit();
         let common = Common { seed: config.seed, planted: config.planted };
         let shard = |(id, found)| Shard {
             replica: Replica::open(id, origin, common, found),
@@ -320,6 +324,18 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
         all.push(Found { vector: ends, low, rubbish, unfinished, kept });
     }
     Ok(all)
+}
+
+/// A replica that was being filled may have rows that nothing counts: it is emptied again. How many deltas it had applied since.
+fn empty_again(found: &mut Found, shard: ShardId, batch: &mut Batch) -> u64 {
+    let Some(Unfinished::Filling(had)) = &found.unfinished else { return 0 };
+    let mut had = had.clone();
+    had.join(&found.vector);
+    let since = found.vector.deltas();
+    let unfinished = Unfinished::Emptying(had);
+    rows::put_unfinished(batch, shard, &unfinished);
+    *found = Found { unfinished: Some(unfinished), ..Found::default() };
+    since
 }
 
 /// How many deltas the notes of the logs' ends cover. Before they were counted, each was noted when it was applied.

@@ -74,8 +74,8 @@ impl Repairs {
             sources.remove(&peer);
         }
         self.wanted.retain(|_, sources| !sources.is_empty());
-        let incoming = self.incoming.iter().filter(|(_, incoming)| incoming.from == peer);
-        incoming.map(|(shard, _)| *shard).collect()
+        let its = |incoming: &Incoming| incoming.from == peer;
+        self.incoming.iter().filter(|(_, incoming)| its(incoming)).map(|(shard, _)| *shard).collect()
     }
 
     /// Whether a portion of work waits.
@@ -395,9 +395,13 @@ impl Node {
         self.turn.outputs.push(Output::Send { to: incoming.from, message });
     }
 
-    /// Gives a repair up. Nothing has changed but what is staged.
+    /// Gives a repair up. Nothing has changed but what is staged. When all is staged, the source is not needed any more.
     fn abort_repair(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let Some(incoming) = self.repairs.incoming.remove(&shard) else { return Ok(()) };
+        let is_open = |incoming: &Incoming| !incoming.receiver.is_complete();
+        if !self.repairs.incoming.get(&shard).is_some_and(is_open) {
+            return Ok(());
+        }
+        let incoming = self.repairs.incoming.remove(&shard).expect("it is open");
         self.upkeep.drop_staged(shard);
         self.close_repair(&incoming, shard);
         let rests_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);

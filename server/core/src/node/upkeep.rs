@@ -193,8 +193,8 @@ impl Node {
 
     /// A replica is out of service: nothing is done for it as it was.
     pub(super) fn forget_upkeep(&mut self, shard: ShardId) {
-        let Upkeep { counting, installing, rubbish, cutting, held, .. } = &mut self.upkeep;
-        for set in [counting, installing, rubbish, cutting] {
+        let Upkeep { counting, installing, emptying, rubbish, cutting, held, .. } = &mut self.upkeep;
+        for set in [counting, installing, emptying, rubbish, cutting] {
             set.remove(&shard);
         }
         held.remove(&shard);
