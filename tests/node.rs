@@ -9,6 +9,7 @@ use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
 use meridian_core::replica::write::Write;
+use meridian_core::rows::FORMAT;
 use meridian_core::storage::{Batch, Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
 use meridian_core::types::Refusal;
 use meridian_core::types::counter::CounterOp;
@@ -26,10 +27,10 @@ const N2: usize = 1;
 fn a_disk_of_a_newer_format_is_refused_with_words() {
     let mut lab = Lab::new(1);
     lab.write(N1, "k", put("a"));
-    let newer = sealed(&[1], &[3, 1]);
+    let newer = sealed(&[1], &[FORMAT as u8 + 1, 1]);
     lab.members[N1].disk.damage(Space::Meta, &[1], |value| *value = newer);
     let error = lab.restart(N1, OriginId(7)).expect_err("it is newer");
-    assert_eq!(error, OpenError::FormatTooNew { found: 3, known: 2 });
+    assert_eq!(error, OpenError::FormatTooNew { found: FORMAT + 1, known: FORMAT });
     assert!(error.to_string().contains("use a newer version"), "{error}");
 }
 
