@@ -8,9 +8,11 @@ use meridian_core::codec::Encode;
 use meridian_core::context::Context;
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{NodeId, OriginId, RequestId, ShardId};
+use meridian_core::merkle::Tree;
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
+use meridian_core::replica::Replica;
 use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::storage::{MemStorage, Space, Storage};
 use meridian_core::types::counter::CounterOp;
@@ -20,7 +22,8 @@ use meridian_core::types::{Refusal, Value};
 /// The only shard.
 pub const SHARD: ShardId = ShardId(0);
 
-/// Nodes with their disks, their clocks and the messages that are on their way.
+/// Nodes with their disks, their clocks and the messages that are on their way. A copy goes its own way.
+#[derive(Clone)]
 pub struct Lab {
     /// The nodes.
     pub members: Vec<Participant>,
@@ -30,12 +33,17 @@ pub struct Lab {
     pub step_ms: u64,
     /// Whether nodes do at once what can wait. Else the test says when ([`Lab::work`]).
     pub works: bool,
+    /// A node whose disk does not sync: its turns are written, and what they say is never heard ([`Lab::crash`]).
+    pub unsynced: Option<usize>,
     /// What nodes have said besides replies and messages.
     pub news: Vec<(usize, Output)>,
     config: Config,
+    /// The last origin that [`Lab::fresh_origin`] has given.
+    origins: u64,
 }
 
 /// A node and what is around it.
+#[derive(Clone)]
 pub struct Participant {
     /// The node.
     pub node: Node,
@@ -61,7 +69,16 @@ impl Lab {
             Participant { node, disk, ahead_ms: 0, inbox: Vec::new() }
         };
         let members = (0..count).map(member).collect();
-        let mut lab = Lab { members, now_ms: 1_000, step_ms: 1, works: true, news: Vec::new(), config };
+        let mut lab = Lab {
+            members,
+            now_ms: 1_000,
+            step_ms: 1,
+            works: true,
+            unsynced: None,
+            news: Vec::new(),
+            config,
+            origins: 0,
+        };
         for at in 0..count {
             lab.meet(at);
         }
@@ -95,6 +112,37 @@ impl Lab {
             self.step(peer, Input::PeerUp(node_id(at)));
         }
         Ok(())
+    }
+
+    /// An origin that was never used before.
+    pub fn fresh_origin(&mut self) -> OriginId {
+        self.origins += 1;
+        OriginId(self.origins << 32)
+    }
+
+    /// The power of a node fails: of what it has written and not synced so many turns stay. Then it starts anew.
+    pub fn crash(&mut self, at: usize, kept: usize) {
+        self.members[at].disk.crash(kept);
+        self.unsynced = None;
+        let origin = self.fresh_origin();
+        self.restart(at, origin).expect("whatever a crash leaves can be opened");
+    }
+
+    /// A node stops in order, keeps its trees, and starts anew.
+    pub fn stop_and_start(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        member.node.keep_trees();
+        let turn = member.node.end_turn();
+        member.disk.write(&turn.batch).and_then(|()| member.disk.sync()).expect("the disk works");
+        let origin = self.fresh_origin();
+        self.restart(at, origin).expect("what was stopped in order can be opened");
+    }
+
+    /// A node starts on an empty disk.
+    pub fn wipe(&mut self, at: usize) {
+        self.members[at].disk = MemStorage::default();
+        let origin = self.fresh_origin();
+        self.restart(at, origin).expect("an empty disk");
     }
 
     /// Flips a bit in the first member or slot on a node's disk.
@@ -133,8 +181,11 @@ impl Lab {
         member.node.step(now, &member.disk, input).expect("the disk works");
         let turn = member.node.end_turn();
         member.disk.write(&turn.batch).expect("the disk works");
-        member.disk.sync().expect("the disk works");
         let mut answer = None;
+        if self.unsynced == Some(at) {
+            return answer;
+        }
+        member.disk.sync().expect("the disk works");
         for output in turn.outputs {
             match output {
                 Output::Reply { reply, .. } => answer = Some(reply),
@@ -208,7 +259,7 @@ impl Lab {
 
     /// A replica's version vector, encoded.
     pub fn vector(&self, at: usize) -> Vec<u8> {
-        self.members[at].node.replica(SHARD).expect("the only shard").vector().to_bytes()
+        self.replica(at).vector().to_bytes()
     }
 
     /// All cells of a replica in canonical form.
@@ -231,6 +282,22 @@ impl Lab {
             other => other.key_type().as_str().into(),
         };
         head.siblings().iter().map(|(_, head)| text(head)).collect()
+    }
+
+    /// The only replica of a node.
+    pub fn replica(&self, at: usize) -> &Replica {
+        self.members[at].node.replica(SHARD).expect("the only shard")
+    }
+
+    /// The root of a replica's tree; `None` until its rows are counted.
+    pub fn root(&self, at: usize) -> Option<u128> {
+        self.replica(at).tree().map(Tree::root)
+    }
+
+    /// The rows of a space on a node's disk.
+    pub fn rows(&self, at: usize, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rows = self.members[at].disk.rows(space);
+        rows.map(|(row, value)| (row.to_vec(), value.to_vec())).collect()
     }
 
     /// The highest stamp that a node gave or accepted.
