@@ -319,7 +319,8 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
                 delta_log::note(batch, shard, Dot::new(last.origin, known.low), last.seq);
             }
         }
-        let kept = rows::get_tree(disk, shard)?.filter(|kept| kept.vector == ends);
+        // While rows are brought in, they are not those of a version vector.
+        let kept = rows::get_tree(disk, shard)?.filter(|kept| kept.vector == ends && unfinished.is_none());
         let kept = kept.map(|kept| (kept.tree, kept.log_bytes));
         all.push(Found { vector: ends, low, rubbish, unfinished, kept });
     }
