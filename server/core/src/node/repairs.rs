@@ -32,8 +32,8 @@ pub(super) struct Repairs {
     incoming: BTreeMap<ShardId, Incoming>,
     /// Repairs so far.
     begun: u64,
-    /// When as much may be fetched again as was fetched.
-    paid_until_ms: u64,
+    /// When as much may be fetched again as was fetched, in microseconds: many answers take less than a millisecond.
+    paid_until_us: u64,
 }
 
 /// A replica of this node that is repaired.
@@ -212,7 +212,7 @@ impl Node {
         incoming.ask = ask;
         incoming.turn.number += 1;
         incoming.tries = 0;
-        let waits_ms = self.repairs.paid_until_ms.saturating_sub(now.mono_ms);
+        let waits_ms = (self.repairs.paid_until_us / 1_000).saturating_sub(now.mono_ms);
         match waits_ms > BURST_MS {
             false => self.send_ask(now, shard),
             true => (incoming.asked_ms, incoming.is_sent) = (now.mono_ms + waits_ms - BURST_MS, false),
@@ -308,8 +308,9 @@ impl Node {
         turn.batch.commit();
         incoming.figures.rows += took.rows.len() as u64;
         incoming.figures.row_bytes += bytes;
-        let paid_ms = bytes.saturating_mul(1_000) / config.repair_bytes_per_s.max(1);
-        repairs.paid_until_ms = repairs.paid_until_ms.max(now.mono_ms).saturating_add(paid_ms);
+        let paid_us = bytes.saturating_mul(1_000_000) / config.repair_bytes_per_s.max(1);
+        let now_us = now.mono_ms.saturating_mul(1_000);
+        repairs.paid_until_us = repairs.paid_until_us.max(now_us).saturating_add(paid_us);
         if self.config.planted.has(Bug::RowMergedAlone) {
             self.merge_alone(disk, shard)?;
         }
