@@ -173,6 +173,13 @@ impl Lab {
         }
     }
 
+    /// A node does a portion of what can wait, if there is anything.
+    pub fn work_once(&mut self, at: usize) {
+        if self.members[at].node.has_work() {
+            self.one_turn(at, Input::Work);
+        }
+    }
+
     /// One turn, and nothing else.
     pub fn one_turn(&mut self, at: usize, input: Input) -> Option<Reply> {
         self.now_ms += self.step_ms;

@@ -126,12 +126,15 @@ impl Letter {
 
 /// Takes the next message that is on its way: the oldest to the first node that gets any.
 pub(crate) fn next_letter(lab: &mut Lab) -> Option<Letter> {
-    (0..lab.members.len()).find_map(|to| {
-        let mut letters = lab.take_messages(to).into_iter();
-        let first = letters.next();
-        lab.put_messages(to, letters.collect());
-        first.map(|(from, bytes)| Letter { from, to, bytes })
-    })
+    (0..lab.members.len()).find_map(|to| next_letter_to(lab, to))
+}
+
+/// Takes the oldest message that is on its way to a node.
+pub(crate) fn next_letter_to(lab: &mut Lab, to: usize) -> Option<Letter> {
+    let mut letters = lab.take_messages(to).into_iter();
+    let first = letters.next();
+    lab.put_messages(to, letters.collect());
+    first.map(|(from, bytes)| Letter { from, to, bytes })
 }
 
 /// What a receiver asks, among messages.
@@ -199,7 +202,12 @@ fn is_settled(lab: &Lab) -> bool {
 pub(crate) fn equal(lab: &Lab) {
     for at in 0..lab.members.len() {
         let name = format!("n{}", at + 1);
-        assert!(!lab.replica(at).is_out_of_service(), "{name} is {:?}: {:?}", lab.replica(at).standing(), lab.news);
+        assert!(
+            !lab.replica(at).is_out_of_service(),
+            "{name} is {:?}: {:?}",
+            lab.replica(at).standing(),
+            lab.news
+        );
         assert_eq!(lab.replica(at).vector(), lab.replica(0).vector(), "{name}");
         assert_eq!(lab.content(at), lab.content(0), "{name}");
         assert!(lab.root(at).is_some(), "the rows of {name} are counted");

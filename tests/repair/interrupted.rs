@@ -1,23 +1,28 @@
 //! Repairs that break off, or are told again what they were told before, or are told lies.
 
 use crate::bench::{
-    Letter, Letters, N1, N2, N3, Rows, apart, cut_log, expected, lose_all, next_letter, nothing_left, repaired, settle,
+    Letter, Letters, N1, N2, Rows, apart, cut_log, expected, has_said, lose_all, next_letter, nothing_left,
+    repaired, settle,
 };
+use meridian_core::cell::{Cell, Head};
 use meridian_core::codec::Encode;
+use meridian_core::id::Dot;
 use meridian_core::message::Message;
-use meridian_core::node::{Config, Input};
-use meridian_core::repair::{Answer, Ask};
+use meridian_core::name::ShardCount;
+use meridian_core::node::{Config, Input, Output};
+use meridian_core::repair::{Answer, Ask, RowSent, Unwilling};
+use meridian_core::storage::Space;
 use meridian_tests::lab::{Lab, config, node_id, put};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Small enough for several requests, answers and portions.
-fn small(install_rows_max: usize) -> Config {
+pub(crate) fn small(install_rows_max: usize) -> Config {
     Config { install_rows_max, pull_bytes_max: 300, portion_rows: 7, repair_known_max: 6, ..config() }
 }
 
 /// What happens next.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Work(usize),
     Letter(Letter),
 }
@@ -36,7 +41,7 @@ fn take(lab: &mut Lab, step: &Step) {
 
 /// A repair of n2 by n1, to its end; what n3 has made arrives while it goes on. Before each step `interrupt` is given a copy,
 /// and what would be next.
-fn at_each_step(config: Config, mut interrupt: impl FnMut(Lab, &Step, &Letters)) {
+pub(crate) fn at_each_step(config: Config, mut interrupt: impl FnMut(Lab, &Step, &Letters)) {
     let (mut lab, late) = apart(config, true);
     lab.works = false;
     lab.reconnect(N1, N2);
@@ -91,12 +96,7 @@ fn a_link_that_dies_at_any_step_leaves_all_as_before_or_as_after() {
         at_each_step(small(install_rows_max), |mut lab, step, late| {
             steps += 1;
             let when = format!("{install_rows_max}, step {steps}: {step:?}");
-            for (one, other) in [(N1, N2), (N2, N1)] {
-                let mut letters = lab.take_messages(one);
-                letters.retain(|(from, _)| *from != other);
-                lab.put_messages(one, letters);
-                lab.step(one, Input::PeerDown(node_id(other)));
-            }
+            cut_link(&mut lab);
             is_before_or_after(&mut lab, &legal, &when);
             lab.deliver(N2, late.clone());
             assert_eq!(lab.read(N2, "late", None), "late", "{when}: deltas of others are applied again");
@@ -171,4 +171,203 @@ fn a_message_that_is_lost_or_doubled_at_any_step_does_no_harm() {
             assert_eq!(lab.content(N2), expected, "{times} times {letter:?}");
         }
     });
+}
+
+// -- what is stale, doubled or forged ------------------------------------------------------------------------------------
+
+/// The link between n1 and n2 dies, with what is on its way.
+fn cut_link(lab: &mut Lab) {
+    for (one, other) in [(N1, N2), (N2, N1)] {
+        let mut letters = lab.take_messages(one);
+        letters.retain(|(from, _)| *from != other);
+        lab.put_messages(one, letters);
+        lab.step(one, Input::PeerDown(node_id(other)));
+    }
+}
+
+#[test]
+fn what_was_said_in_an_earlier_repair_is_no_answer_in_a_later_one() {
+    let (mut lab, _) = apart(small(10_000), true);
+    lab.works = false;
+    lab.reconnect(N1, N2);
+    let mut old = Vec::new();
+    while repaired(&lab, N2).is_empty() {
+        let step = next_step(&mut lab).expect("the repair goes on");
+        let ends = matches!(&step, Step::Letter(letter) if matches!(letter.message(), Message::Answer {
+            answer: Answer::Rows { next: None, .. }, ..
+        }));
+        if let Step::Letter(letter) = &step {
+            old.push(letter.clone());
+        }
+        if ends && old.len() > 12 {
+            break;
+        }
+        take(&mut lab, &step);
+    }
+    assert!(repaired(&lab, N2).is_empty() && old.len() > 12, "all was said but the last, which is kept");
+    cut_link(&mut lab);
+    lab.work(N2);
+    for n in 0..28 {
+        lab.write(N1, &format!("r{n:02}"), put("newer"));
+    }
+    lab.works = true;
+    cut_log(&mut lab, N1);
+    lab.works = false;
+    lab.reconnect(N1, N2);
+    while let Some(step) = next_step(&mut lab) {
+        let mut torn = lab.clone();
+        old.iter().for_each(|letter| letter.deliver(&mut torn));
+        settle(&mut torn);
+        torn.reads("r05", ["newer"; 3]);
+        // n2 is told all answers again, and goes on as if it had not heard them.
+        old.iter()
+            .filter(|letter| letter.to == N2 && letter.message().is_repair())
+            .for_each(|letter| letter.deliver(&mut lab));
+        take(&mut lab, &step);
+    }
+    let figures = repaired(&lab, N2);
+    assert_eq!(
+        (figures.len(), figures[0].rows),
+        (1, 31),
+        "28 registers, two members and a slot; at the first attempt"
+    );
+    settle(&mut lab);
+    lab.reads("r05", ["newer"; 3]);
+}
+
+/// A repair of n2 by n1 up to the first message for which it holds.
+fn up_to(lab: &mut Lab, mut holds: impl FnMut(&Message) -> bool) -> Letter {
+    loop {
+        let letter = next_letter(lab).expect("it is said");
+        if holds(&letter.message()) {
+            return letter;
+        }
+        letter.deliver(lab);
+    }
+}
+
+#[test]
+fn an_open_that_comes_again_when_the_source_has_forgotten_never_mixes_two_snapshots() {
+    for forgets in [true, false] {
+        let (mut lab, _) = apart(config(), true);
+        lab.reconnect(N1, N2);
+        let open = up_to(&mut lab, |said| matches!(said, Message::Ask { ask: Ask::Open { .. }, .. }));
+        open.deliver(&mut lab);
+        let walk = up_to(&mut lab, |said| matches!(said, Message::Ask { ask: Ask::Walk { .. }, .. }));
+        if forgets {
+            // n2 does not notice that half a minute passes.
+            lab.now_ms += config().repair_idle_ms;
+            lab.step(N1, Input::Tick);
+            lose_all(&mut lab);
+        }
+        lab.write(N1, "r05", put("newer"));
+        lab.write(N1, "r26", put("newer"));
+        lose_all(&mut lab);
+        open.deliver(&mut lab);
+        walk.deliver(&mut lab);
+        let mut said = Vec::new();
+        while let Some(letter) = next_letter(&mut lab) {
+            said.push(letter.message());
+            letter.deliver(&mut lab);
+        }
+        let is_gone = |said: &Message| {
+            matches!(said, Message::Answer { answer: Answer::Unwilling(Unwilling::Gone), .. })
+        };
+        assert_eq!(said.iter().any(is_gone), forgets, "{said:?}");
+        assert_eq!(repaired(&lab, N2).len(), usize::from(!forgets), "given up, for now");
+        nothing_left(&lab, N2);
+        settle(&mut lab);
+        lab.reads("r26", ["newer"; 3]);
+    }
+}
+
+/// What a source may not say: what it becomes of the rows that it should have sent, given what it had applied.
+type Lie = (&'static str, fn(&mut RowSent));
+
+/// The first is of the shard, and stays as it is. The others follow it in the same answer.
+const LIES: [Lie; 7] = [
+    ("a row of another shard", |sent| sent.at.row[1] ^= 1),
+    ("a key that lies in another shard", |sent| *sent.at.row.last_mut().expect("a key") ^= 0x55),
+    ("content that cannot be read", |sent| sent.canonical.truncate(3)),
+    ("content and something behind it", |sent| sent.canonical.push(0)),
+    ("nothing", |sent| sent.canonical = Cell::<Head>::default().to_bytes()),
+    ("a dot beyond what it had applied", |sent| {
+        let cell = Cell::<Head>::from_bytes(&sent.canonical).expect("a head");
+        let later =
+            cell.siblings().iter().map(|(dot, head)| (Dot::new(dot.origin, dot.seq + 1_000), head.clone()));
+        sent.canonical = later.collect::<Cell<Head>>().to_bytes();
+    }),
+    ("a row of no kind", |sent| sent.at.space = Space::Cell),
+];
+
+#[test]
+fn rows_that_no_source_can_hold_end_a_repair_and_leave_nothing() {
+    for install_rows_max in [0, 10_000] {
+        for (what, lie) in LIES {
+            let shards = ShardCount::new(64).expect("a power of two");
+            let mut lab = Lab::with(2, Config { shards, install_rows_max, repair_empty_min: 1, ..config() });
+            lab.step_ms = 0;
+            for n in 0..20 {
+                lab.write(N1, &format!("k{n}"), put("a"));
+            }
+            lose_all(&mut lab);
+            lab.reconnect(N1, N2);
+            let mut letter =
+                up_to(&mut lab, |said| matches!(said, Message::Answer { answer: Answer::Rows { .. }, .. }));
+            let mut message = letter.message();
+            let Message::Answer { shard, answer: Answer::Rows { rows, .. }, .. } = &mut message else {
+                unreachable!()
+            };
+            let shard = *shard;
+            let mut lied = rows[0].clone();
+            lie(&mut lied);
+            rows.push(lied);
+            letter.bytes = message.to_bytes();
+            letter.deliver(&mut lab);
+            assert!(
+                has_said(
+                    &lab,
+                    N2,
+                    |news| matches!(news, Output::RepairAborted { shard: of, .. } if *of == shard)
+                ),
+                "{what}"
+            );
+            let replica = lab.members[N2].node.replica(shard).expect("it exists");
+            assert!(
+                replica.vector().is_empty() && !replica.is_out_of_service() && !replica.is_frozen(),
+                "{what}"
+            );
+            let staged = lab.rows(N2, Space::Stage);
+            assert!(
+                !staged.iter().any(|(row, _)| row.starts_with(&shard.0.to_be_bytes())),
+                "{what}: {staged:?}"
+            );
+            assert_eq!(
+                lab.rows(N2, Space::Head).iter().find(|(row, _)| row.starts_with(&shard.0.to_be_bytes())),
+                None
+            );
+            for _ in 0..10 {
+                lab.tick_all(100);
+                lab.exchange_all();
+            }
+            assert_eq!(lab.rows(N2, Space::Head).len(), 20, "{what}: what is said properly is taken");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_has_what_this_run_has_not_made_is_no_source() {
+    let (mut lab, _) = apart(config(), true);
+    lab.reconnect(N1, N2);
+    let mut letter =
+        up_to(&mut lab, |said| matches!(said, Message::Answer { answer: Answer::Opened { .. }, .. }));
+    let mut message = letter.message();
+    let Message::Answer { answer: Answer::Opened { vector, .. }, .. } = &mut message else { unreachable!() };
+    let next = lab.replica(N2).next_dot();
+    *vector = vector.iter().filter(|last| last.origin != next.origin).chain([next]).collect();
+    letter.bytes = message.to_bytes();
+    letter.deliver(&mut lab);
+    assert!(has_said(&lab, N2, |news| matches!(news, Output::OriginShared { dot, .. } if *dot == next)));
+    assert!(has_said(&lab, N2, |news| matches!(news, Output::RepairAborted { .. })));
+    nothing_left(&lab, N2);
 }
