@@ -148,6 +148,10 @@ impl Replica {
         for (dot, bytes) in gone {
             rows::delete_delta(draft.batch, &mut changes, self.shard, dot, bytes);
         }
+        // With a tree the bytes of the log are kept, and they are others now, at the same version vector.
+        if self.kept_at.take().is_some() {
+            rows::delete_tree(draft.batch, self.shard);
+        }
         draft.batch.commit();
         self.count_changes(changes);
     }
@@ -239,6 +243,7 @@ impl Replica {
             rows::delete_stretch(batch, self.shard, last.origin);
         }
         let had = had.clone();
+        rows::delete_tree(batch, self.shard);
         rows::put_unfinished(batch, self.shard, &Unfinished::Filling(had.clone()));
         batch.commit();
         *self = Replica {

@@ -226,6 +226,10 @@ pub(crate) fn put_tree(batch: &mut Batch, shard: ShardId, kept: &KeptTree) {
     put_row(batch, Space::Meta, keys::shard_row(keys::META_TREE, shard), body);
 }
 
+pub(crate) fn delete_tree(batch: &mut Batch, shard: ShardId) {
+    batch.delete(Space::Meta, keys::shard_row(keys::META_TREE, shard));
+}
+
 /// A tree that was kept. One that cannot be read is none: it is made from the rows then.
 pub(crate) fn get_tree(disk: &dyn Read, shard: ShardId) -> Result<Option<KeptTree>, StorageError> {
     let row = keys::shard_row(keys::META_TREE, shard);
