@@ -60,7 +60,11 @@ impl Upkeep {
                     upkeep.staged.remove(&shard);
                     upkeep.installing.insert(shard);
                 }
-                Standing::Emptying(_) => drop(upkeep.emptying.insert(shard)),
+                Standing::Emptying(_) => {
+                    // What is held already is handed over when nothing is left.
+                    upkeep.held.remove(&shard);
+                    upkeep.emptying.insert(shard);
+                }
                 Standing::Filling(_) => drop(upkeep.held.entry(shard).or_default()),
                 Standing::InService | Standing::Quarantined => {}
             }

@@ -54,8 +54,8 @@ pub(crate) use log::{
 };
 pub(crate) use repair::{
     KeptTree, Remove, Staged, Unfinished, delete_held, delete_staged, delete_tree, delete_unfinished,
-    first_staged, get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree, put_unfinished,
-    rows_first, scan_held, staged_shards,
+    first_staged, get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree,
+    put_unfinished, rows_first, scan_held, staged_shards,
 };
 
 /// The number of this layout. A data directory with a greater one is refused.
