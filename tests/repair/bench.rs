@@ -137,6 +137,27 @@ pub(crate) fn next_letter_to(lab: &mut Lab, to: usize) -> Option<Letter> {
     first.map(|(from, bytes)| Letter { from, to, bytes })
 }
 
+/// What happens next.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Work(usize),
+    Letter(Letter),
+}
+
+/// What happens next: work that waits, or else the oldest message.
+pub(crate) fn next_step(lab: &mut Lab) -> Option<Step> {
+    let busy = (0..lab.members.len()).find(|at| lab.members[*at].node.has_work());
+    busy.map(Step::Work).or_else(|| next_letter(lab).map(Step::Letter))
+}
+
+/// Lets it happen.
+pub(crate) fn take(lab: &mut Lab, step: &Step) {
+    match step {
+        Step::Work(at) => drop(lab.one_turn(*at, Input::Work)),
+        Step::Letter(letter) => letter.deliver(lab),
+    }
+}
+
 /// What a receiver asks, among messages.
 pub(crate) fn asks(said: &[Message]) -> Vec<Ask> {
     let ask = |message: &Message| match message {

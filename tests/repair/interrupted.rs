@@ -1,8 +1,8 @@
 //! Repairs that break off, or are told again what they were told before, or are told lies.
 
 use crate::bench::{
-    Letter, Letters, N1, N2, Rows, apart, cut_log, expected, has_said, lose_all, next_letter, nothing_left,
-    repaired, settle,
+    Letter, Letters, N1, N2, Rows, Step, apart, cut_log, expected, has_said, lose_all, next_letter,
+    next_step, nothing_left, repaired, settle, take,
 };
 use meridian_core::cell::{Cell, Head};
 use meridian_core::codec::Encode;
@@ -18,25 +18,6 @@ use std::collections::BTreeMap;
 /// Small enough for several requests, answers and portions.
 pub(crate) fn small(install_rows_max: usize) -> Config {
     Config { install_rows_max, pull_bytes_max: 300, portion_rows: 7, repair_known_max: 6, ..config() }
-}
-
-/// What happens next.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Work(usize),
-    Letter(Letter),
-}
-
-fn next_step(lab: &mut Lab) -> Option<Step> {
-    let busy = (0..lab.members.len()).find(|at| lab.members[*at].node.has_work());
-    busy.map(Step::Work).or_else(|| next_letter(lab).map(Step::Letter))
-}
-
-fn take(lab: &mut Lab, step: &Step) {
-    match step {
-        Step::Work(at) => drop(lab.one_turn(*at, Input::Work)),
-        Step::Letter(letter) => letter.deliver(lab),
-    }
 }
 
 /// A repair of n2 by n1, to its end; what n3 has made arrives while it goes on. Before each step `interrupt` is given a copy,
