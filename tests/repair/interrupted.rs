@@ -71,21 +71,27 @@ fn is_before_or_after(lab: &mut Lab, legal: &BTreeMap<Vec<u8>, Rows>, when: &str
 
 #[test]
 fn a_link_that_dies_at_any_step_leaves_all_as_before_or_as_after() {
-    let (legal, expected) = (legal(), expected());
     for install_rows_max in [0, 10_000] {
-        let mut steps = 0;
-        at_each_step(small(install_rows_max), |mut lab, step, late| {
-            steps += 1;
-            let when = format!("{install_rows_max}, step {steps}: {step:?}");
-            cut_link(&mut lab);
-            is_before_or_after(&mut lab, &legal, &when);
-            lab.deliver(N2, late.clone());
-            assert_eq!(lab.read(N2, "late", None), "late", "{when}: deltas of others are applied again");
-            settle(&mut lab);
-            assert_eq!(lab.content(N2), expected, "{when}");
-        });
+        let steps = the_link_dies(small(install_rows_max));
         assert!(steps > 30, "{steps} steps");
     }
+}
+
+/// At how many steps.
+pub(crate) fn the_link_dies(config: Config) -> usize {
+    let (legal, expected) = (legal(), expected());
+    let mut steps = 0;
+    at_each_step(config, |mut lab, step, late| {
+        steps += 1;
+        let when = format!("step {steps}: {step:?}");
+        cut_link(&mut lab);
+        is_before_or_after(&mut lab, &legal, &when);
+        lab.deliver(N2, late.clone());
+        assert_eq!(lab.read(N2, "late", None), "late", "{when}: deltas of others are applied again");
+        settle(&mut lab);
+        assert_eq!(lab.content(N2), expected, "{when}");
+    });
+    steps
 }
 
 #[test]
@@ -109,28 +115,34 @@ fn a_source_that_restarts_at_any_step_leaves_all_as_before_or_as_after() {
 
 #[test]
 fn a_receiver_that_crashes_at_any_step_holds_what_it_held_or_what_it_is_to_hold() {
-    let (legal, expected) = (legal(), expected());
     for install_rows_max in [0, 10_000] {
-        let mut crashes = 0;
-        at_each_step(small(install_rows_max), |mut lab, step, late| {
-            // What n2 would do next, and all that it can do then by itself, is written and not synced.
-            lab.unsynced = Some(N2);
-            take(&mut lab, step);
-            lab.work(N2);
-            for kept in 0..=lab.members[N2].disk.unsynced() {
-                let when = format!("{install_rows_max}, {kept} turns after {step:?}");
-                let mut lab = lab.clone();
-                crashes += 1;
-                lab.crash(N2, kept);
-                is_before_or_after(&mut lab, &legal, &when);
-                lab.deliver(N2, late.clone());
-                assert_eq!(lab.read(N2, "late", None), "late", "{when}");
-                settle(&mut lab);
-                assert_eq!(lab.content(N2), expected, "{when}");
-            }
-        });
+        let crashes = the_receiver_crashes(small(install_rows_max));
         assert!(crashes > 100, "{crashes} crashes");
     }
+}
+
+/// How often.
+pub(crate) fn the_receiver_crashes(config: Config) -> usize {
+    let (legal, expected) = (legal(), expected());
+    let mut crashes = 0;
+    at_each_step(config, |mut lab, step, late| {
+        // What n2 would do next, and all that it can do then by itself, is written and not synced.
+        lab.unsynced = Some(N2);
+        take(&mut lab, step);
+        lab.work(N2);
+        for kept in 0..=lab.members[N2].disk.unsynced() {
+            let when = format!("{kept} turns after {step:?}");
+            let mut lab = lab.clone();
+            crashes += 1;
+            lab.crash(N2, kept);
+            is_before_or_after(&mut lab, &legal, &when);
+            lab.deliver(N2, late.clone());
+            assert_eq!(lab.read(N2, "late", None), "late", "{when}");
+            settle(&mut lab);
+            assert_eq!(lab.content(N2), expected, "{when}");
+        }
+    });
+    crashes
 }
 
 #[test]

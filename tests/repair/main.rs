@@ -20,10 +20,12 @@ mod trees;
 mod walk;
 
 use bench::{N1, N2, apart, asks, cut_log, equal, expected, lose_all, next_letter, repaired, settle};
-use meridian_core::codec::Encode;
+use interrupted::{the_link_dies, the_receiver_crashes};
+use meanwhile::the_source_writes;
 use meridian_core::delta_log::Rest;
 use meridian_core::message::Message;
 use meridian_core::node::Config;
+use meridian_core::planted::{Bug, Planted};
 use meridian_core::repair::{Ask, Leaves};
 use meridian_core::replica::write::Write;
 use meridian_core::storage::Space;
@@ -83,19 +85,45 @@ fn a_repair_brings_nothing_back_and_takes_nothing_away_that_its_source_had_not_s
 
 #[test]
 fn what_a_repair_brought_is_sent_on_as_rows_and_what_came_later_as_deltas() {
-    let (mut lab, _) = apart(config(), true);
+    is_sent_on(interrupted::small(10_000));
+}
+
+fn is_sent_on(config: Config) {
+    let (mut lab, _) = apart(config, true);
     lab.reconnect(N1, N2);
     lab.exchange_all();
     let low = lab.replica(N2).low().clone();
-    assert!(!low.is_empty(), "what came as rows cannot be sent on as deltas");
-    assert!(lab.rows(N2, Space::Log).iter().all(|(row, _)| !low.covers(bench::log_dot(row))), "no rubbish");
+    let log = lab.rows(N2, Space::Log);
+    assert!(
+        !log.is_empty() && log.iter().all(|(row, _)| !low.covers(bench::log_dot(row))),
+        "{low:?}: {log:?}"
+    );
     lab.write(N2, "after", put("z"));
     lab.wipe(N1);
     settle(&mut lab);
     assert_eq!(lab.read(N1, "after", None), "z");
-    let mut with_low = Vec::new();
-    low.encode(&mut with_low);
-    assert_eq!(lab.replica(N2).low().to_bytes(), with_low);
+    assert_eq!(repaired(&lab, N1).len(), 1, "n1 starts with nothing, and no log reaches back so far");
+}
+
+/// Each planted bug must make a test fail.
+#[test]
+fn every_planted_bug_of_a_repair_is_seen() {
+    let seen_by: [(Bug, fn(Config)); 9] = [
+        (Bug::TruncationDenied, |config| assert!(the_link_dies(config) > 0)),
+        (Bug::LeafSkipped, |config| assert!(the_link_dies(config) > 0)),
+        (Bug::RepairRowLost, |config| assert!(the_link_dies(config) > 0)),
+        (Bug::RepairPartlyInstalled, |config| assert!(the_link_dies(config) > 0)),
+        (Bug::RepairJoinedEarly, |config| assert!(the_link_dies(config) > 0)),
+        (Bug::RowMergedAlone, |config| assert!(the_receiver_crashes(config) > 0)),
+        (Bug::RepairRowsNewer, the_source_writes),
+        (Bug::RepairVectorNewer, the_source_writes),
+        (Bug::LogHole, is_sent_on),
+    ];
+    for (bug, sees) in seen_by {
+        let config = Config { planted: Planted::bug(bug), ..interrupted::small(10_000) };
+        let seen = std::panic::catch_unwind(|| sees(config));
+        assert!(seen.is_err(), "{bug:?}");
+    }
 }
 
 #[test]

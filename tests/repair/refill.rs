@@ -178,7 +178,7 @@ fn a_sound_replica_is_not_emptied_whoever_asks() {
 #[test]
 fn own_deltas_that_cannot_be_read_any_more_are_counted_as_lost_and_their_names_stay_used() {
     let mut lab = damaged(cut());
-    let last = lab.rows(N1, Space::Log).into_iter().filter(|(row, _)| log_dot(row).origin == OLD).next_back();
+    let last = lab.rows(N1, Space::Log).into_iter().rfind(|(row, _)| log_dot(row).origin == OLD);
     let (row, _) = last.expect("n1 has told nobody");
     lab.members[N1].disk.damage(Space::Log, &row, |value| value[0] ^= 1);
     lab.meet(N3);
