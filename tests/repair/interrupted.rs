@@ -4,7 +4,7 @@ use crate::bench::{
     Letter, Letters, N1, N2, Rows, Step, apart, cut_log, expected, has_said, lose_all, next_letter,
     next_step, nothing_left, repaired, settle, take,
 };
-use meridian_core::cell::{Cell, Head};
+use meridian_core::cell::{Cell, Head, Mark, Slot};
 use meridian_core::codec::Encode;
 use meridian_core::id::Dot;
 use meridian_core::message::Message;
@@ -278,7 +278,7 @@ fn an_open_that_comes_again_when_the_source_has_forgotten_never_mixes_two_snapsh
 type Lie = (&'static str, fn(&mut RowSent));
 
 /// The first is of the shard, and stays as it is. The others follow it in the same answer.
-const LIES: [Lie; 7] = [
+const LIES: [Lie; 9] = [
     ("a row of another shard", |sent| sent.at.row[1] ^= 1),
     ("a key that lies in another shard", |sent| *sent.at.row.last_mut().expect("a key") ^= 0x55),
     ("content that cannot be read", |sent| sent.canonical.truncate(3)),
@@ -291,7 +291,19 @@ const LIES: [Lie; 7] = [
         sent.canonical = later.collect::<Cell<Head>>().to_bytes();
     }),
     ("a row of no kind", |sent| sent.at.space = Space::Cell),
+    ("a slot beyond what it had applied", |sent| slot(sent, 0, 1_000)),
+    ("a slot that was reset beyond its last increment", |sent| slot(sent, 5, 1)),
 ];
+
+/// Makes a slot of the key of n1's, in place of its head.
+fn slot(sent: &mut RowSent, base: u64, last: u64) {
+    sent.at.space = Space::Cell;
+    sent.at.row.extend([0, 1]);
+    sent.at.row.extend(0x101_u64.to_be_bytes());
+    sent.at.row.extend(1_u64.to_be_bytes());
+    let mark = |seq| Mark { seq, total: 7 };
+    sent.canonical = Slot { base: mark(base), last: mark(last) }.to_bytes();
+}
 
 #[test]
 fn rows_that_no_source_can_hold_end_a_repair_and_leave_nothing() {

@@ -396,13 +396,13 @@ impl Node {
         self.turn.outputs.push(Output::Send { to: incoming.from, message });
     }
 
-    /// Gives a repair up. Nothing has changed but what is staged. When all is staged, the source is not needed any more.
+    /// Gives a repair up. Nothing has changed but what is staged. (One that is being installed needs its source no more, and
+    /// goes on.)
     fn abort_repair(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let is_open = |incoming: &Incoming| !incoming.receiver.is_complete();
-        if !self.repairs.incoming.get(&shard).is_some_and(is_open) {
+        if self.upkeep.is_installing(shard) {
             return Ok(());
         }
-        let incoming = self.repairs.incoming.remove(&shard).expect("it is open");
+        let Some(incoming) = self.repairs.incoming.remove(&shard) else { return Ok(()) };
         self.upkeep.drop_staged(shard);
         self.close_repair(&incoming, shard);
         let rests_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);

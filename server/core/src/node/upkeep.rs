@@ -102,6 +102,11 @@ impl Upkeep {
         self.installing.insert(shard);
     }
 
+    /// Whether what is staged is complete, and not all of it is installed.
+    pub(super) fn is_installing(&self, shard: ShardId) -> bool {
+        self.installing.contains(&shard)
+    }
+
     /// What was staged is installed.
     pub(super) fn installed(&mut self, shard: ShardId) {
         self.installing.remove(&shard);

@@ -42,5 +42,5 @@ pub(crate) fn check_row(shards: ShardCount, shard: ShardId, sent: &RowSent, thei
     let lies_here = rows::owner(*space, row)
         .is_some_and(|(of, bucket, key)| of == shard && shards.shard_of(&bucket, &key) == shard);
     let content = Content::from_canonical(*space, row, canonical);
-    lies_here && content.is_ok_and(|content| content.canonical().is_some() && content.is_within(theirs))
+    lies_here && content.is_ok_and(|content| content.canonical().is_some() && content.is_within(row, theirs))
 }

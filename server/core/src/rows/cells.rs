@@ -5,7 +5,7 @@ use super::origins::Origins;
 use super::sealed::{corrupt, open_row, put_row};
 use crate::cell::{Cell, Head, Slot, SlotId};
 use crate::codec::{self, DecodeError, Encode, Reader};
-use crate::id::{OriginId, ShardId};
+use crate::id::{Dot, OriginId, ShardId};
 use crate::merkle::Changes;
 use crate::name::Member;
 use crate::storage::{Batch, Read, Space, StorageError, Visit};
@@ -172,11 +172,15 @@ impl Content {
     }
 
     /// Whether all that it holds comes from deltas that a vector covers.
-    pub(crate) fn is_within(&self, vector: &VersionVector) -> bool {
+    pub(crate) fn is_within(&self, row: &[u8], vector: &VersionVector) -> bool {
         match self {
             Content::Head(cell) => cell.dots().all(|dot| vector.covers(dot)),
             Content::Member(cell) => cell.dots().all(|dot| vector.covers(dot)),
-            Content::Slot(_) => true,
+            Content::Slot(None) => true,
+            Content::Slot(Some(Slot { base, last })) => keys::slot_of(row).is_some_and(|id| {
+                let in_order = base.seq <= last.seq && id.birth <= last.seq;
+                in_order && vector.covers(Dot::new(id.origin, last.seq))
+            }),
         }
     }
 

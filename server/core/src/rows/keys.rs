@@ -168,6 +168,14 @@ pub(super) fn is_slot(row: &[u8]) -> bool {
     false
 }
 
+/// The slot that a row of slots holds: what stands at its end.
+pub(super) fn slot_of(row: &[u8]) -> Option<SlotId> {
+    let (_, id) = row.split_last_chunk::<16>()?;
+    let (origin, birth) = id.split_first_chunk()?;
+    let birth = u64::from_be_bytes(birth.try_into().ok()?);
+    Some(SlotId { origin: OriginId(u64::from_be_bytes(*origin)), birth })
+}
+
 /// The shard, bucket and key to which a row of cells belongs; `None` where it is no such row.
 pub(crate) fn owner(space: Space, row: &[u8]) -> Option<(ShardId, Bucket, Key)> {
     let (shard, rest) = row.split_first_chunk()?;
