@@ -67,7 +67,7 @@ fn what_was_turned_away_while_another_peer_is_asked_is_pulled_all_the_same() {
 }
 
 #[test]
-fn a_quarantined_replica_asks_nobody_and_announces_nothing() {
+fn a_quarantined_replica_asks_nobody_and_says_that_it_has_nothing() {
     let mut lab = Lab::new(2);
     lab.write(N1, "tags", add(&["b"]));
     lab.exchange();
@@ -80,7 +80,13 @@ fn a_quarantined_replica_asks_nobody_and_announces_nothing() {
         lab.tick_all(100);
         lab.carry(N2, N1);
     }
-    assert!(lab.take_messages(N2).is_empty());
+    let said = lab.take_messages(N2);
+    assert!(!said.is_empty(), "that it has nothing is said again and again");
+    for (_, bytes) in said {
+        let said = Message::from_bytes(&bytes).expect("what a node says can be read");
+        let nothing = matches!(&said, Message::Have { vector, root: None, .. } if vector.is_empty());
+        assert!(nothing, "{said:?}");
+    }
 }
 
 #[test]

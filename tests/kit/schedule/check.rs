@@ -20,7 +20,7 @@ impl<D: Disk> World<D> {
         self.check_clock(seat)?;
         let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
         if replica.is_out_of_service() {
-            self.tally.installing += u64::from(matches!(replica.standing(), Standing::Installing(_)));
+            self.tally.installing += u64::from(matches!(replica.standing(), Standing::Installing { .. }));
             self.seats[seat].model = Model::default();
             self.seats[seat].bytes = None;
             return Ok(());

@@ -5,14 +5,15 @@
 //!   delta before a silence is found to be missing, and one that only a third node has;
 //! - of every shard to every peer once in `announce_all_ms`, a portion at a time: an announcement may be lost too.
 //!
-//! With what it has a node says the root of its tree: who has the same compares. A shard that is out of service, or of which
-//! nothing is held, is not announced.
+//! With what it has a node says the root of its tree: who has the same compares. Of a shard that is out of service it says that
+//! it has nothing, as soon as that is so: nobody may count on it. One of which nothing is held is not announced.
 
 use super::{Config, Node, Now, Output};
 use crate::id::{NodeId, ShardId};
 use crate::merkle;
 use crate::message::Message;
 use crate::planted::Bug;
+use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// In how many portions all shards are announced. Portions, not single shards, for few packets.
@@ -72,9 +73,22 @@ impl Node {
         }
     }
 
+    /// A replica has left service: what its node said of it does not hold any more.
+    pub(super) fn retract(&mut self, shard: ShardId) {
+        let peers: alloc::vec::Vec<NodeId> = self.pulls.peers().collect();
+        for peer in peers {
+            self.announce(shard, peer);
+        }
+    }
+
     fn announce(&mut self, shard: ShardId, to: NodeId) {
         let replica = &self.shard(shard).replica;
-        if replica.is_out_of_service() || replica.vector().is_empty() {
+        if replica.is_out_of_service() {
+            let message = Message::Have { shard, vector: VersionVector::default(), root: None };
+            self.turn.outputs.push(Output::Send { to, message });
+            return;
+        }
+        if replica.vector().is_empty() {
             return;
         }
         let root = replica.tree().map(|tree| merkle::short(tree.root()));

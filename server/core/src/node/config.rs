@@ -74,7 +74,7 @@ impl Default for Config {
             repairs_open_max: 8,
             repair_idle_ms: 30_000,
             repair_bytes_per_s: 32 << 20,
-            repair_known_max: 16_384,
+            repair_known_max: 65_536,
             repair_empty_min: 1_000,
             install_rows_max: 10_000,
             install_bytes_max: 16 << 20,

@@ -34,8 +34,9 @@ impl Node {
             Message::Have { vector, root, .. } => {
                 self.upkeep.hear(from, shard, vector.clone(), root);
                 let compared = self.compare(from, shard, &vector, root);
-                if in_service || matches!(self.shard(shard).replica.standing(), Standing::Filling(_)) {
-                    self.have(now, from, shard, vector);
+                match in_service {
+                    true => self.have(now, from, shard, vector),
+                    false => self.refill_from(now, shard, from),
                 }
                 compared
             }
@@ -194,11 +195,9 @@ impl Node {
     }
 }
 
-/// What a replica takes note of, by its standing. One that is out of service learns who has what; one that is filled applies.
+/// What a replica takes note of, by its standing. One that is out of service learns who has what, and may be repaired.
 fn hears(standing: &Standing, message: &Message) -> bool {
-    match (standing, message) {
-        (Standing::InService, _) | (_, Message::Have { .. } | Message::Ask { .. }) => true,
-        (Standing::Filling(_), message) => !matches!(message, Message::Pull { .. }),
-        _ => false,
-    }
+    let hears_always = matches!(message, Message::Have { .. } | Message::Ask { .. });
+    let is_answered = *standing == Standing::Quarantined && matches!(message, Message::Answer { .. });
+    *standing == Standing::InService || hears_always || is_answered
 }

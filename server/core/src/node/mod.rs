@@ -102,8 +102,8 @@ impl Node {
         if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
             return Err(OpenError::OriginUsed(origin));
         }
-        let mut loaded = load(disk, config.shards, &mut batch)?;
-        let mut applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
+        let loaded = load(disk, config.shards, &mut batch)?;
+        let applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
         batch.commit();
         let applied_noted = rows::get_applied(disk)?;
         let told = match format {
@@ -113,10 +113,6 @@ impl Node {
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
-        for (shard, found) in config.shards.shards().zip(&mut loaded) {
-            applied = applied.wrapping_sub(empty_again(found, shard, &mut batch));
-        }
-        batch.commit();
         let common = Common { seed: config.seed, planted: config.planted };
         let shard = |(id, found)| Shard {
             replica: Replica::open(id, origin, common, found),
@@ -176,7 +172,10 @@ impl Node {
             }
             Input::Members(members) => self.members(members),
             Input::Work => self.work(now, disk)?,
-            Input::Refill { shard, origin } => self.refill(shard, origin),
+            Input::Refill { shard, origin } => {
+                self.refill(now, shard, origin);
+                self.repairs_due(now, disk)?;
+            }
         }
         Ok(())
     }
@@ -266,13 +265,19 @@ impl Node {
             self.turn.outputs.push(Output::Unread { shard, deltas: 1 });
             return Ok(());
         }
-        let state = self.shard_mut(shard);
-        if *state.replica.standing() != Standing::Quarantined {
-            state.replica.quarantine();
+        let Node { shards, turn, .. } = self;
+        let state = &mut shards[usize::from(shard.0)];
+        if !matches!(state.replica.standing(), Standing::Quarantined | Standing::Ruined) {
+            let keeps_staged = matches!(
+                state.replica.standing(),
+                Standing::Emptying { .. } | Standing::Installing { had: Some(_), .. }
+            );
+            state.replica.quarantine(&mut turn.batch);
             state.parking = Parking::default();
             self.pulls.forget(shard);
-            self.forget_repairs(shard);
+            self.forget_repairs(shard, keeps_staged);
             self.forget_upkeep(shard);
+            self.retract(shard);
             self.turn.changed.insert(shard);
             self.turn.outputs.push(Output::Quarantined { shard, error });
         }
@@ -307,7 +312,7 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
     let mut all = Vec::new();
     for shard in shards.shards() {
         let unfinished = rows::get_unfinished(disk, shard)?;
-        if let Some(Unfinished::Emptying(_)) = unfinished {
+        if let Some(Unfinished::Emptying { .. }) = unfinished {
             all.push(Found { unfinished, ..Found::default() });
             continue;
         }
@@ -325,18 +330,6 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
         all.push(Found { vector: ends, low, rubbish, unfinished, kept });
     }
     Ok(all)
-}
-
-/// A replica that was being filled may have rows that nothing counts: it is emptied again. How many deltas it had applied since.
-fn empty_again(found: &mut Found, shard: ShardId, batch: &mut Batch) -> u64 {
-    let Some(Unfinished::Filling(had)) = &found.unfinished else { return 0 };
-    let mut had = had.clone();
-    had.join(&found.vector);
-    let since = found.vector.deltas();
-    let unfinished = Unfinished::Emptying(had);
-    rows::put_unfinished(batch, shard, &unfinished);
-    *found = Found { unfinished: Some(unfinished), ..Found::default() };
-    since
 }
 
 /// How many deltas the notes of the logs' ends cover. Before they were counted, each was noted when it was applied.

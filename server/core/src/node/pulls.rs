@@ -117,6 +117,7 @@ impl Pulls {
         peer: NodeId,
         now_ms: u64,
         open_max: usize,
+        waits: impl Fn(ShardId) -> bool,
         lacks: impl Fn(ShardId, &VersionVector) -> bool,
     ) -> Option<ShardId> {
         let Pulls { peers, asked } = self;
@@ -126,7 +127,7 @@ impl Pulls {
         }
         loop {
             let mut due = peer.due.range(..=(now_ms, ShardId(u16::MAX)));
-            let (due_ms, shard) = *due.find(|(_, shard)| !asked.contains(shard))?;
+            let (due_ms, shard) = *due.find(|(_, shard)| !asked.contains(shard) && !waits(*shard))?;
             peer.due.remove(&(due_ms, shard));
             let told = peer.told.get(&shard).expect("what is due was told");
             if told.more || lacks(shard, &told.vector) {
@@ -239,6 +240,9 @@ impl Peer {
 impl Node {
     /// A peer announces what it has.
     pub(super) fn have(&mut self, now: Now, from: NodeId, shard: ShardId, vector: VersionVector) {
+        if vector.is_empty() {
+            self.forget_want(shard, from);
+        }
         if self.is_to_be_repaired(shard, &vector) {
             self.pulls.tell(from, shard, vector, false, now.mono_ms);
             return self.want_repair(now, shard, from);
@@ -263,11 +267,9 @@ impl Node {
     }
 
     /// Whether a replica should rather be repaired from a peer that has this than be sent the peer's log: it holds nothing and
-    /// the peer has applied much, or it is filled anew.
+    /// the peer has applied much.
     fn is_to_be_repaired(&self, shard: ShardId, vector: &VersionVector) -> bool {
-        let replica = &self.shard(shard).replica;
-        let is_empty = replica.vector().is_empty() && vector.deltas() >= self.config.repair_empty_min;
-        is_empty || replica.is_out_of_service()
+        self.shard(shard).replica.vector().is_empty() && vector.deltas() >= self.config.repair_empty_min
     }
 
     /// A peer's answer was taken in. `brought`: something of it was applied, and whether there is more.
@@ -296,10 +298,9 @@ impl Node {
         let Node { pulls, shards, config, turn, .. } = self;
         let replica = |shard: ShardId| &shards[usize::from(shard.0)].replica;
         // While a replica is repaired, what is pulled would only wait.
-        let lacks = |shard: ShardId, vector: &VersionVector| {
-            !replica(shard).is_frozen() && replica(shard).lacks(vector)
-        };
-        while let Some(shard) = pulls.next(peer, now.mono_ms, config.pulls_open_max, lacks) {
+        let waits = |shard: ShardId| replica(shard).is_frozen();
+        let lacks = |shard: ShardId, vector: &VersionVector| replica(shard).lacks(vector);
+        while let Some(shard) = pulls.next(peer, now.mono_ms, config.pulls_open_max, waits, lacks) {
             let message = Message::Pull { shard, have: replica(shard).vector().clone() };
             turn.outputs.push(Output::Send { to: peer, message });
         }

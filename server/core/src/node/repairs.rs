@@ -8,19 +8,22 @@
 //! - What repairs fetch is bounded by `repair_bytes_per_s`.
 
 use super::{Node, Now, Output};
-use crate::id::{NodeId, ShardId};
+use crate::id::{Dot, NodeId, ShardId};
+use crate::merkle::Tree;
 use crate::message::{Message, RepairTurn};
 use crate::planted::Bug;
 use crate::repair::{Answer, Ask, Receiver, Took, check_row};
 use crate::replica::{Draft, Standing};
-use crate::rows;
+use crate::rows::{self, AtMost};
 use crate::storage::{Disk, Overlay, Snapshot, StorageError};
-use crate::version_vector::VersionVector;
+use crate::version_vector::{ORIGINS_MAX, VersionVector};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// How often a request is sent before the repair is given up.
 const TRIES_MAX: u32 = 4;
+/// All that is staged.
+const EVERYTHING: AtMost = AtMost { rows: usize::MAX, bytes: usize::MAX };
 /// How much of a second's bytes may be fetched at once.
 const BURST_MS: u64 = 250;
 
@@ -129,27 +132,27 @@ impl Node {
     /// Begins a repair, if there is a peer that it can come from, and the replica is ready for it.
     fn begin_repair(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) {
         let replica = &self.shards[usize::from(shard.0)].replica;
-        let filling = matches!(replica.standing(), Standing::Filling(_));
-        let ready = !replica.is_out_of_service() || filling;
-        let (true, false, false, Some(tree)) = (
-            ready,
-            replica.is_frozen() || self.repairs.incoming.contains_key(&shard),
-            self.upkeep.is_staged(shard),
-            replica.tree(),
-        ) else {
-            return;
+        let is_busy = replica.is_frozen() || self.repairs.incoming.contains_key(&shard);
+        let refills = self.upkeep.refills(shard);
+        // A damaged replica is repaired as if it held nothing.
+        let tree = match replica.standing() {
+            Standing::InService => replica.tree().cloned(),
+            Standing::Quarantined if refills => Some(Tree::default()),
+            _ => None,
         };
+        let Some(tree) = tree.filter(|_| !is_busy && !self.upkeep.is_staged(shard)) else { return };
         let sources = self.repairs.wanted.get(&shard).into_iter().flatten();
         let due = sources.filter(|(_, not_before_ms)| **not_before_ms <= now.mono_ms);
         let Some((_, from)) = due.map(|(from, at_ms)| (*at_ms, *from)).min() else { return };
         let known = self.upkeep.known(from, shard);
-        if !filling && known.is_some_and(|vector| !replica.lacks(vector)) {
+        if !refills && known.is_some_and(|vector| !replica.lacks(vector)) {
             // It came by itself meanwhile.
             self.forget_want(shard, from);
             return;
         }
-        let receiver = Receiver::new(shard, Snapshot::take(disk, &self.turn.batch), tree.clone());
-        let ask = Ask::Open { have: replica.vector().clone() };
+        let receiver = Receiver::new(shard, Snapshot::take(disk, &self.turn.batch), tree);
+        let have = if refills { VersionVector::default() } else { replica.vector().clone() };
+        let ask = Ask::Open { have };
         self.shard_mut(shard).replica.freeze(true);
         self.repairs.begun += 1;
         let repair = self.origin.0.wrapping_add(self.repairs.begun);
@@ -167,7 +170,7 @@ impl Node {
         self.send_ask(now, shard);
     }
 
-    fn forget_want(&mut self, shard: ShardId, from: NodeId) {
+    pub(super) fn forget_want(&mut self, shard: ShardId, from: NodeId) {
         if let Some(sources) = self.repairs.wanted.get_mut(&shard) {
             sources.remove(&from);
             if sources.is_empty() {
@@ -264,15 +267,19 @@ impl Node {
         let replica = &self.shard(shard).replica;
         let author = replica.author();
         if theirs.at(author) > replica.vector().at(author) {
-            let dot = crate::id::Dot::new(author, theirs.at(author));
+            let dot = Dot::new(author, theirs.at(author));
             self.turn.outputs.push(Output::OriginShared { shard, dot, from });
             return false;
         }
         let mut both = replica.vector().clone();
         both.join(&theirs);
-        let fits = both.len() <= crate::version_vector::ORIGINS_MAX;
-        let filling = matches!(replica.standing(), Standing::Filling(_));
-        let useful = filling || replica.lacks(&theirs);
+        let with_author = both.len() + usize::from(both.at(author) == 0);
+        let fits = with_author <= ORIGINS_MAX;
+        // A damaged replica gives up what it holds for this: together with what its log holds it must be all that it had.
+        let useful = match replica.is_out_of_service() {
+            true => theirs.includes(replica.low()),
+            false => replica.lacks(&theirs),
+        };
         if self.config.planted.has(Bug::RepairJoinedEarly) && fits {
             self.shard_mut(shard).replica.join_early(&theirs);
         }
@@ -322,7 +329,7 @@ impl Node {
         let Some(incoming) = self.repairs.incoming.get(&shard) else { return Ok(()) };
         let theirs = incoming.receiver.theirs().clone();
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
-        self.shards[usize::from(shard.0)].replica.install(&mut draft, &theirs, usize::MAX).map(drop)
+        self.shards[usize::from(shard.0)].replica.install(&mut draft, &theirs, EVERYTHING).map(drop)
     }
 
     /// If all that differs is staged, it is installed: at once where it is little, else in portions.
@@ -333,17 +340,18 @@ impl Node {
         }
         let theirs = self.repair_vector(shard);
         let Figures { rows, absent, row_bytes, .. } = incoming.figures;
-        let filling = matches!(self.shard(shard).replica.standing(), Standing::Filling(_));
+        if self.shard(shard).replica.is_out_of_service() {
+            self.begin_emptying(shard, theirs);
+            return Ok(());
+        }
         let at_once = rows + absent <= self.config.install_rows_max as u64
             && row_bytes <= self.config.install_bytes_max;
         if at_once {
-            return self.install_portion(now, disk, shard, theirs, usize::MAX);
+            return self.install_portion(now, disk, shard, theirs, EVERYTHING);
         }
-        if !filling {
-            let replica = &mut self.shards[usize::from(shard.0)].replica;
-            replica.begin_installing(&mut self.turn.batch, theirs);
-            self.turn.changed.insert(shard);
-        }
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        replica.begin_installing(&mut self.turn.batch, theirs);
+        self.turn.changed.insert(shard);
         self.upkeep.install(shard);
         Ok(())
     }
@@ -365,12 +373,12 @@ impl Node {
         disk: &dyn Disk,
         shard: ShardId,
         theirs: VersionVector,
-        rows_max: usize,
+        at_most: AtMost,
     ) -> Result<(), StorageError> {
         let Node { shards, turn, origins, clock, config, applied, .. } = self;
         let replica = &mut shards[usize::from(shard.0)].replica;
         let mut draft = Draft { disk, batch: &mut turn.batch, origins };
-        let installed = replica.install(&mut draft, &theirs, rows_max)?;
+        let installed = replica.install(&mut draft, &theirs, at_most)?;
         clock.observe(installed.hlc, now.wall_ms, config.clock_skew_ms_max);
         if !installed.all {
             return Ok(());
@@ -417,10 +425,12 @@ impl Node {
     }
 
     /// A replica is out of service: it is not repaired as it was, and helps nobody.
-    pub(super) fn forget_repairs(&mut self, shard: ShardId) {
+    pub(super) fn forget_repairs(&mut self, shard: ShardId, keeps_staged: bool) {
         self.sources.forget(shard);
         if let Some(incoming) = self.repairs.incoming.remove(&shard) {
             self.close_repair(&incoming, shard);
+        }
+        if !keeps_staged {
             self.upkeep.drop_staged(shard);
         }
     }

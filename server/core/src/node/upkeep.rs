@@ -11,7 +11,7 @@ use super::{Node, Now, Output};
 use crate::delta_log::Cut;
 use crate::id::{Dot, NodeId, OriginId, ShardId};
 use crate::replica::{Draft, Held, Standing};
-use crate::rows::{self, Remove};
+use crate::rows::{self, AtMost, Remove};
 use crate::storage::{Disk, Overlay, Read, Space, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -30,12 +30,13 @@ pub(super) struct Upkeep {
     installing: BTreeSet<ShardId>,
     /// Shards whose staged rows are to be removed.
     staged: BTreeSet<ShardId>,
+    /// Damaged replicas that are filled again as soon as all rows of a peer are staged, and the origin under which this node makes its deltas
+    /// of them then.
+    refilling: BTreeMap<ShardId, OriginId>,
     /// Shards that are emptied.
     emptying: BTreeSet<ShardId>,
     /// Shards of which deltas are held, and the version vector with which none of them could be applied.
     held: BTreeMap<ShardId, Option<VersionVector>>,
-    /// Shards that are filled anew, and have been repaired.
-    repaired: BTreeSet<ShardId>,
     /// Shards whose log has rubbish, and those whose log is to be cut.
     rubbish: BTreeSet<ShardId>,
     cutting: BTreeSet<ShardId>,
@@ -55,18 +56,22 @@ impl Upkeep {
         for (shard, standing, counts, has_rubbish) in replicas {
             upkeep.counting.extend(counts.then_some(shard));
             upkeep.rubbish.extend(has_rubbish.then_some(shard));
+            if matches!(standing, Standing::Quarantined | Standing::Emptying { .. }) {
+                upkeep.counting.remove(&shard);
+            }
             match standing {
-                Standing::Installing(_) => {
+                Standing::Installing { .. } => {
                     upkeep.staged.remove(&shard);
                     upkeep.installing.insert(shard);
                 }
-                Standing::Emptying(_) => {
-                    // What is held already is handed over when nothing is left.
+                Standing::Emptying { .. } => {
+                    // What is staged is to take the place of what is removed, and what is held is handed over then.
+                    upkeep.staged.remove(&shard);
                     upkeep.held.remove(&shard);
                     upkeep.emptying.insert(shard);
                 }
                 Standing::Filling(_) => drop(upkeep.held.entry(shard).or_default()),
-                Standing::InService | Standing::Quarantined => {}
+                Standing::InService | Standing::Quarantined | Standing::Ruined => {}
             }
         }
         Ok(upkeep)
@@ -104,17 +109,21 @@ impl Upkeep {
 
     /// Whether what is staged is complete, and not all of it is installed.
     pub(super) fn is_installing(&self, shard: ShardId) -> bool {
-        self.installing.contains(&shard)
+        self.installing.contains(&shard) || self.emptying.contains(&shard)
     }
 
     /// What was staged is installed.
     pub(super) fn installed(&mut self, shard: ShardId) {
         self.installing.remove(&shard);
         self.rubbish.insert(shard);
-        self.repaired.insert(shard);
         if let Some(tried) = self.held.get_mut(&shard) {
             *tried = None;
         }
+    }
+
+    /// Whether a damaged replica is to be filled again.
+    pub(super) fn refills(&self, shard: ShardId) -> bool {
+        self.refilling.contains_key(&shard)
     }
 
     /// What was staged is not wanted any more.
@@ -202,7 +211,9 @@ impl Node {
 
     /// A replica is out of service: nothing is done for it as it was.
     pub(super) fn forget_upkeep(&mut self, shard: ShardId) {
-        let Upkeep { counting, installing, emptying, rubbish, cutting, held, .. } = &mut self.upkeep;
+        let Upkeep { counting, installing, emptying, rubbish, cutting, held, refilling, .. } =
+            &mut self.upkeep;
+        refilling.remove(&shard);
         for set in [counting, installing, emptying, rubbish, cutting] {
             set.remove(&shard);
         }
@@ -212,11 +223,15 @@ impl Node {
     // -- rows ----------------------------------------------------------------------------------------------------------
 
     fn install_on(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let theirs = match self.shard(shard).replica.standing() {
-            Standing::Installing(theirs) => theirs.clone(),
-            _ => self.repair_vector(shard),
+        let Standing::Installing { theirs, had } = self.shard(shard).replica.standing() else {
+            return Ok(());
         };
-        self.install_portion(now, disk, shard, theirs, self.config.portion_rows)
+        let (theirs, refills) = (theirs.clone(), had.is_some());
+        self.install_portion(now, disk, shard, theirs, AtMost::rows(self.config.portion_rows))?;
+        if refills && !self.upkeep.is_installing(shard) {
+            self.upkeep.held.insert(shard, None);
+        }
+        Ok(())
     }
 
     fn remove_staged(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
@@ -307,21 +322,41 @@ impl Node {
 
     // -- refilling -----------------------------------------------------------------------------------------------------
 
-    /// A replica with a damaged row is to be emptied and filled again: if there is a peer that has all that the own log lacks.
-    /// From then on this node makes its deltas of this shard under `origin`, which was never used before.
-    pub(super) fn refill(&mut self, shard: ShardId, origin: OriginId) {
+    /// A replica with a damaged row is to be filled again: from a peer that has all that the own log lacks. Nothing is removed before all
+    /// that the peer has is staged here. From then on this node makes its deltas of this shard under `origin`, which was never used
+    /// before.
+    pub(super) fn refill(&mut self, now: Now, shard: ShardId, origin: OriginId) {
         let Some(state) = self.shards.get(usize::from(shard.0)) else { return };
         let is_damaged = *state.replica.standing() == Standing::Quarantined;
-        let low = state.replica.low();
-        let helps = |peer: NodeId| self.upkeep.known(peer, shard).is_some_and(|vector| vector.includes(low));
-        if !is_damaged || self.origins.contains(origin) || !self.pulls.peers().any(helps) {
+        if !is_damaged || self.origins.contains(origin) {
             return;
         }
-        let replica = &mut self.shards[usize::from(shard.0)].replica;
-        self.applied = self.applied.wrapping_sub(replica.vector().deltas());
-        replica.empty(&mut self.turn.batch, origin);
-        self.upkeep.emptying.insert(shard);
-        self.upkeep.repaired.remove(&shard);
+        self.upkeep.refilling.entry(shard).or_insert(origin);
+        let peers: Vec<NodeId> = self.pulls.peers().collect();
+        for peer in peers {
+            self.refill_from(now, shard, peer);
+        }
+    }
+
+    /// A damaged replica that is to be filled again wants it from a peer that has all that the own log lacks.
+    pub(super) fn refill_from(&mut self, now: Now, shard: ShardId, peer: NodeId) {
+        let low = self.shard(shard).replica.low();
+        let known = self.upkeep.known(peer, shard);
+        let helps = known.is_some_and(|vector| !vector.is_empty() && vector.includes(low));
+        if helps && self.upkeep.refills(shard) {
+            self.want_repair(now, shard, peer);
+        }
+    }
+
+    /// All that a peer has is staged: a damaged replica removes its own rows.
+    pub(super) fn begin_emptying(&mut self, shard: ShardId, theirs: VersionVector) {
+        let Node { shards, turn, upkeep, applied, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        let Some(origin) = upkeep.refilling.remove(&shard) else { return };
+        *applied = applied.wrapping_sub(replica.vector().deltas());
+        replica.empty(&mut turn.batch, theirs, origin);
+        turn.changed.insert(shard);
+        upkeep.emptying.insert(shard);
     }
 
     fn empty_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
@@ -333,28 +368,23 @@ impl Node {
             turn.outputs.push(Output::Unread { shard, deltas: emptied.unread });
         }
         if emptied.all {
-            turn.changed.insert(shard);
             upkeep.emptying.remove(&shard);
-            upkeep.staged.remove(&shard);
-            upkeep.held.insert(shard, None);
-            let peers: Vec<NodeId> = self.pulls.peers().collect();
-            let known = peers.into_iter().filter(|peer| self.upkeep.known(*peer, shard).is_some());
-            for peer in known.collect::<Vec<_>>() {
-                self.want_repair(Now::default(), shard, peer);
-            }
+            upkeep.install(shard);
         }
         Ok(())
     }
 
-    /// Applies deltas that are held, as far as that is possible now. A replica that is filled answers again when it has what it
-    /// had, or has been repaired and nothing more can be applied.
+    /// Applies deltas that are held, as far as that is possible now. A replica that is filled answers again then.
     fn hand_over(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        for _ in 0..self.config.portion_rows {
+        let mut at_most = AtMost::rows(self.config.portion_rows);
+        loop {
             let rows = Overlay { disk, batch: &self.turn.batch };
             let replica = &self.shard(shard).replica;
             let next = if replica.is_frozen() { None } else { replica.next_held(rows)? };
+            let mut bytes = 0;
             match next {
                 Some(Held::Ready(delta)) => {
+                    bytes = delta.size();
                     self.observe(now, &delta);
                     self.apply(now, disk, &delta, shard)?;
                     self.drop_held(shard, delta.dot);
@@ -364,13 +394,12 @@ impl Node {
                     self.drop_held(shard, dot);
                     self.turn.outputs.push(Output::Unread { shard, deltas: 1 });
                 }
-                None => {
-                    self.handed_over(disk, shard)?;
-                    break;
-                }
+                None => return self.handed_over(disk, shard),
+            }
+            if at_most.count(bytes).is_break() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn drop_held(&mut self, shard: ShardId, dot: Dot) {
@@ -389,18 +418,13 @@ impl Node {
         let Node { shards, turn, upkeep, .. } = self;
         let replica = &mut shards[usize::from(shard.0)].replica;
         if let Standing::Filling(had) = replica.standing() {
-            let has_all = replica.vector().includes(had);
-            let is_repaired = upkeep.repaired.contains(&shard) && !replica.is_frozen();
-            if has_all || is_repaired {
-                let lost = had.iter().map(|last| last.seq.saturating_sub(replica.vector().at(last.origin)));
-                let lost = lost.sum();
-                replica.filled(&mut turn.batch);
-                turn.changed.insert(shard);
-                turn.outputs.push(Output::Refilled { shard, lost });
-            }
+            let lost = had.iter().map(|last| last.seq.saturating_sub(replica.vector().at(last.origin))).sum();
+            replica.filled(&mut turn.batch);
+            turn.changed.insert(shard);
+            turn.outputs.push(Output::Refilled { shard, lost });
         }
         let vector = replica.vector().clone();
-        match some_left || replica.is_out_of_service() {
+        match some_left {
             true => drop(upkeep.held.insert(shard, Some(vector))),
             false => drop(upkeep.held.remove(&shard)),
         }

@@ -31,7 +31,12 @@ enum Phase {
     /// The own rows in these leaves are read, to be named to the source.
     Listing { leaves: BTreeSet<Place>, at: Position, list: List },
     /// The source has been asked for rows. These leaves are left for later requests.
-    Fetching { known: Vec<Known>, later: BTreeSet<Place> },
+    Fetching {
+        known: Vec<Known>,
+        later: BTreeSet<Place>,
+        /// From where it was asked to go on: each answer must come further.
+        from: Option<Position>,
+    },
     /// All that differs is staged.
     Complete,
 }
@@ -116,11 +121,14 @@ impl Receiver {
                 let (level, nodes) = (*level, core::mem::take(nodes));
                 took.ask = self.descend(level, &nodes, &sums, skips);
             }
-            (Phase::Fetching { .. }, Answer::Rows { rows, next: Some(from), .. }) => {
+            (Phase::Fetching { from: asked, .. }, Answer::Rows { rows, next: Some(from), .. })
+                if asked.as_ref() < Some(&from) =>
+            {
+                *asked = Some(from.clone());
                 took.rows = rows;
                 took.ask = Some(Ask::More { from });
             }
-            (Phase::Fetching { known, later }, Answer::Rows { rows, next: None, differ }) => {
+            (Phase::Fetching { known, later, .. }, Answer::Rows { rows, next: None, differ }) => {
                 took.rows = rows;
                 took.differ = differ.iter().filter_map(|place| known.get(*place as usize).cloned()).collect();
                 let later = core::mem::take(later);
@@ -134,7 +142,7 @@ impl Receiver {
     /// Compares the source's sums with the own ones, and goes on to the nodes that differ.
     fn descend(&mut self, level: u8, nodes: &[Place], sums: &[[u64; FANOUT]], skips: bool) -> Option<Ask> {
         if level == 0 && self.tree == Tree::default() {
-            self.phase = Phase::Fetching { known: Vec::new(), later: BTreeSet::new() };
+            self.phase = Phase::Fetching { known: Vec::new(), later: BTreeSet::new(), from: None };
             return Some(Ask::Rows(Leaves::All));
         }
         let mut differing = Vec::new();
@@ -210,7 +218,7 @@ impl Receiver {
             asked.push((leaf, of_leaf.iter().map(|known| known.hash).collect()));
             named.extend(of_leaf);
         }
-        self.phase = Phase::Fetching { known: named, later };
+        self.phase = Phase::Fetching { known: named, later, from: None };
         Ask::Rows(Leaves::These(asked))
     }
 }

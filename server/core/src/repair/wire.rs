@@ -43,7 +43,7 @@ pub enum Leaves {
 }
 
 /// A row of a replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// In which space.
     pub space: Space,
@@ -128,6 +128,9 @@ impl Answer {
     }
 }
 
+/// Most hashes of own rows in one request. One with more is no request.
+const KNOWN_LIMIT: usize = 256 << 10;
+
 /// Fewest bytes of what lists have.
 const LEAF_BYTES_MIN: usize = 3;
 const ROW_BYTES_MIN: usize = 4;
@@ -200,12 +203,16 @@ fn encode_leaves(leaves: &[(Place, Vec<u64>)], out: &mut Vec<u8>) {
 }
 
 fn decode_leaves(input: &mut Reader<'_>) -> Result<Leaves, DecodeError> {
-    let mut leaves = Vec::new();
+    let (mut leaves, mut named) = (Vec::new(), 0);
     for _ in 0..input.count(LEAF_BYTES_MIN)? {
         let leaf = place(input, LEVELS)?;
         let mut known = Vec::new();
         for _ in 0..input.count(8)? {
             known.push(input.u64()?);
+        }
+        named += known.len();
+        if named > KNOWN_LIMIT {
+            return Err(DecodeError::Invalid("repair: more rows than a request may name"));
         }
         leaves.push((leaf, known));
     }

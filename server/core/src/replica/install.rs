@@ -14,7 +14,7 @@ use crate::delta_log;
 use crate::hlc::Hlc;
 use crate::id::Dot;
 use crate::planted::Bug;
-use crate::rows::{self, Content, Pen, Staged};
+use crate::rows::{self, AtMost, Content, Pen, Staged, Unfinished};
 use crate::storage::StorageError;
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
@@ -29,7 +29,7 @@ pub(crate) struct Installed {
 }
 
 impl Replica {
-    /// Merges the first staged rows, at most `rows_max`, into the rows here. Nobody may see it before [`Replica::take_over`]
+    /// Merges the first staged rows into the rows here. Nobody may see it before [`Replica::take_over`]
     /// has followed.
     ///
     /// # Errors
@@ -38,12 +38,12 @@ impl Replica {
         &mut self,
         draft: &mut Draft<'_>,
         theirs: &VersionVector,
-        rows_max: usize,
+        at_most: AtMost,
     ) -> Result<Installed, StorageError> {
         let mut changes = self.changes();
         let installed = draft.whole(|draft| {
-            let staged = rows::first_staged(&draft.rows(), self.shard, rows_max)?;
-            let mut installed = Installed { all: staged.len() < rows_max, hlc: Hlc::default() };
+            let (staged, more) = rows::first_staged(&draft.rows(), self.shard, at_most)?;
+            let mut installed = Installed { all: !more, hlc: Hlc::default() };
             for Staged { space, row, canonical } in staged {
                 let before = rows::get_content(&draft.rows(), draft.origins, space, &row)?;
                 let source = match canonical {
@@ -96,9 +96,17 @@ impl Replica {
             }
         }
         self.vector.join(theirs);
-        if matches!(self.standing, Standing::Installing(_)) {
-            rows::delete_unfinished(draft.batch, self.shard);
-            self.standing = Standing::InService;
+        if let Standing::Installing { had, .. } = &mut self.standing {
+            match had.take() {
+                Some(had) => {
+                    rows::put_unfinished(draft.batch, self.shard, &Unfinished::Filling(had.clone()));
+                    self.standing = Standing::Filling(had);
+                }
+                None => {
+                    rows::delete_unfinished(draft.batch, self.shard);
+                    self.standing = Standing::InService;
+                }
+            }
         }
         self.frozen = false;
         draft.batch.commit();

@@ -28,7 +28,7 @@ use crate::id::{Dot, OriginId, Seq, ShardId};
 use crate::merkle::{Changed, Changes, Counted, Seed, Tree};
 use crate::planted::{Bug, Planted};
 use crate::rows::{self, Origins, Unfinished, VisitContent};
-use crate::storage::{Read, StorageError};
+use crate::storage::{Batch, Read, StorageError};
 use crate::version_vector::{ORIGINS_MAX, VersionVector};
 use alloc::collections::BTreeSet;
 
@@ -46,14 +46,26 @@ pub struct Common {
 pub enum Standing {
     /// It answers.
     InService,
-    /// A row is damaged. It answers nobody, applies nothing and sends nothing.
+    /// A row is damaged. It answers nobody, applies nothing and sends nothing, until all rows of a peer are staged here.
     Quarantined,
-    /// Its rows are being removed, so that it can be filled. It had applied this.
-    Emptying(VersionVector),
-    /// It is filled from peers, and from the deltas that are held. It had applied this before.
+    /// Its rows are being removed, for those that are staged.
+    Emptying {
+        /// What it had applied.
+        had: VersionVector,
+        /// What the source of the staged rows had applied.
+        theirs: VersionVector,
+    },
+    /// What a repair has staged is being installed, in portions.
+    Installing {
+        /// What the source had applied.
+        theirs: VersionVector,
+        /// What the replica had applied before it was emptied, if it was.
+        had: Option<VersionVector>,
+    },
+    /// It is handed what its log held; it had applied this before it was emptied.
     Filling(VersionVector),
-    /// What a repair has fetched is being installed, in portions. Its source had applied this.
-    Installing(VersionVector),
+    /// What was to replace its rows is damaged as well: only another disk helps.
+    Ruined,
 }
 
 /// What a replica is, apart from its rows.
@@ -112,11 +124,12 @@ impl Replica {
         let Found { vector, low, rubbish, unfinished, kept } = found;
         let standing = match unfinished {
             None => Standing::InService,
-            Some(Unfinished::Emptying(had)) => Standing::Emptying(had),
+            Some(Unfinished::Damaged(_)) => Standing::Quarantined,
+            Some(Unfinished::Emptying { had, theirs }) => Standing::Emptying { had, theirs },
+            Some(Unfinished::Installing { theirs, had }) => Standing::Installing { theirs, had },
             Some(Unfinished::Filling(had)) => Standing::Filling(had),
-            Some(Unfinished::Installing(has)) => Standing::Installing(has),
         };
-        let frozen = matches!(standing, Standing::Installing(_));
+        let frozen = matches!(standing, Standing::Installing { .. });
         let kept_at = kept.is_some().then(|| vector.clone());
         let (tree, counted, log_bytes) = match kept {
             Some((tree, log_bytes)) => (tree, Counted::All, log_bytes as i64),
@@ -193,12 +206,24 @@ impl Replica {
         (self.counted == Counted::All).then_some(self.log_bytes.max(0) as u64)
     }
 
-    /// Takes it out of service: a row cannot be read.
-    pub(crate) fn quarantine(&mut self) {
-        if let Standing::Emptying(had) | Standing::Filling(had) = &self.standing {
-            self.had = had.clone();
-        }
-        self.standing = Standing::Quarantined;
+    /// Takes it out of service: a row cannot be read. Where rows of a repair are among its own, a restart must know it.
+    pub(crate) fn quarantine(&mut self, batch: &mut Batch) {
+        let standing = core::mem::replace(&mut self.standing, Standing::Quarantined);
+        self.standing = match standing {
+            Standing::Emptying { .. } | Standing::Installing { had: Some(_), .. } | Standing::Ruined => {
+                Standing::Ruined
+            }
+            Standing::Installing { had: None, .. } => {
+                rows::put_unfinished(batch, self.shard, &Unfinished::Damaged(self.vector.clone()));
+                batch.commit();
+                Standing::Quarantined
+            }
+            Standing::Filling(had) => {
+                self.had = had;
+                Standing::Quarantined
+            }
+            Standing::InService | Standing::Quarantined => Standing::Quarantined,
+        };
         self.frozen = false;
     }
 

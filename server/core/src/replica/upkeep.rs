@@ -6,7 +6,7 @@ use crate::delta::Delta;
 use crate::delta_log::{self, Cut};
 use crate::id::{Dot, OriginId, ShardId};
 use crate::merkle::{Counted, Tree};
-use crate::rows::{self, KeptTree, Origins, Remove, Unfinished};
+use crate::rows::{self, AtMost, KeptTree, Origins, Remove, Unfinished};
 use crate::storage::{Batch, Overlay, Space, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::collections::BTreeSet;
@@ -192,14 +192,15 @@ impl Replica {
 // -- emptying, and filling again ----------------------------------------------------------------------------------------
 
 impl Replica {
-    /// A replica with a damaged row begins to empty itself, to be filled again. From now on this node makes its deltas here
-    /// under `author`, which was never used: the last ones under the old name may be lost.
-    pub(crate) fn empty(&mut self, batch: &mut Batch, author: OriginId) {
-        let mut had = self.vector.clone();
-        had.join(&self.had);
-        rows::put_unfinished(batch, self.shard, &Unfinished::Emptying(had.clone()));
+    /// All rows of a peer are staged, which had applied `theirs`: a replica with a damaged row begins to remove its own, for those. From now
+    /// on this node makes its deltas here under `author`, which was never used: the last ones under the old name may be lost.
+    pub(crate) fn empty(&mut self, batch: &mut Batch, theirs: VersionVector, author: OriginId) {
+        let mut had = core::mem::take(&mut self.vector);
+        had.join(&core::mem::take(&mut self.had));
+        let unfinished = Unfinished::Emptying { had: had.clone(), theirs: theirs.clone() };
+        rows::put_unfinished(batch, self.shard, &unfinished);
         batch.commit();
-        self.standing = Standing::Emptying(had);
+        self.standing = Standing::Emptying { had, theirs };
         self.author = author;
     }
 
@@ -212,7 +213,7 @@ impl Replica {
         draft: &mut Draft<'_>,
         rows_max: usize,
     ) -> Result<Emptied, StorageError> {
-        for what in [Remove::Staged, Remove::Heads, Remove::Cells] {
+        for what in [Remove::Heads, Remove::Cells] {
             let (space, found) = rows::rows_first(&draft.rows(), self.shard, what, rows_max)?;
             if !found.is_empty() {
                 found.into_iter().for_each(|row| draft.batch.delete(space, row));
@@ -220,7 +221,7 @@ impl Replica {
                 return Ok(Emptied::default());
             }
         }
-        let found = rows::log_first(&draft.rows(), self.shard, rows_max)?;
+        let found = rows::log_first(&draft.rows(), self.shard, AtMost::rows(rows_max))?;
         let (all, mut unread) = (found.is_empty(), 0);
         for (row, delta) in found {
             draft.batch.delete(Space::Log, row);
@@ -236,23 +237,24 @@ impl Replica {
         Ok(Emptied { all, unread })
     }
 
-    /// Nothing is left: from now on it is filled.
+    /// Nothing is left: from now on the staged rows are installed.
     fn emptied(&mut self, batch: &mut Batch) {
-        let Standing::Emptying(had) = &self.standing else { return };
+        let Standing::Emptying { had, theirs } = &self.standing else { return };
+        let (had, theirs) = (had.clone(), theirs.clone());
         for last in had.iter() {
             rows::delete_stretch(batch, self.shard, last.origin);
         }
-        let had = had.clone();
         rows::delete_tree(batch, self.shard);
-        rows::put_unfinished(batch, self.shard, &Unfinished::Filling(had.clone()));
+        let unfinished = Unfinished::Installing { theirs: theirs.clone(), had: Some(had.clone()) };
+        rows::put_unfinished(batch, self.shard, &unfinished);
         batch.commit();
         *self = Replica {
-            standing: Standing::Filling(had),
+            standing: Standing::Installing { theirs, had: Some(had) },
             vector: VersionVector::default(),
             low: VersionVector::default(),
             rubbish: BTreeSet::new(),
             had: VersionVector::default(),
-            frozen: false,
+            frozen: true,
             tree: Tree::default(),
             counted: Counted::All,
             check: None,
@@ -294,9 +296,10 @@ impl Replica {
 
     /// What a repair has fetched is complete and is installed in portions from now on: nobody is answered meanwhile.
     pub(crate) fn begin_installing(&mut self, batch: &mut Batch, theirs: VersionVector) {
-        rows::put_unfinished(batch, self.shard, &Unfinished::Installing(theirs.clone()));
+        let unfinished = Unfinished::Installing { theirs: theirs.clone(), had: None };
+        rows::put_unfinished(batch, self.shard, &unfinished);
         batch.commit();
-        self.standing = Standing::Installing(theirs);
+        self.standing = Standing::Installing { theirs, had: None };
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) use log::{
     scan_stretches,
 };
 pub(crate) use repair::{
-    KeptTree, Remove, Staged, Unfinished, delete_held, delete_staged, delete_tree, delete_unfinished,
+    AtMost, KeptTree, Remove, Staged, Unfinished, delete_held, delete_staged, delete_tree, delete_unfinished,
     first_staged, get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree,
     put_unfinished, rows_first, scan_held, staged_shards,
 };

@@ -16,23 +16,55 @@ use core::ops::ControlFlow;
 /// Why a replica is out of service, where a restart must know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unfinished {
-    /// Its rows are being removed; it had applied this.
-    Emptying(VersionVector),
-    /// It is being filled, and had applied this before.
+    /// Some of its rows are those of a repair that was not installed to its end. It had applied this.
+    Damaged(VersionVector),
+    /// Its rows are being removed, for those that are staged.
+    Emptying {
+        /// What it had applied.
+        had: VersionVector,
+        /// What the source of the staged rows had applied.
+        theirs: VersionVector,
+    },
+    /// The staged rows are being installed.
+    Installing {
+        /// What their source had applied.
+        theirs: VersionVector,
+        /// What the replica had applied before it was emptied, if it was.
+        had: Option<VersionVector>,
+    },
+    /// It is handed what its log held; it had applied this before it was emptied.
     Filling(VersionVector),
-    /// What a repair has fetched is being installed: the source had applied this.
-    Installing(VersionVector),
 }
 
+const DAMAGED: u8 = 1;
+const EMPTYING: u8 = 2;
+const INSTALLING: u8 = 3;
+const REPLACING: u8 = 4;
+const FILLING: u8 = 5;
+
 pub(crate) fn put_unfinished(batch: &mut Batch, shard: ShardId, unfinished: &Unfinished) {
-    let (kind, vector) = match unfinished {
-        Unfinished::Emptying(vector) => (1, vector),
-        Unfinished::Filling(vector) => (2, vector),
-        Unfinished::Installing(vector) => (3, vector),
+    let (kind, vectors) = match unfinished {
+        Unfinished::Damaged(had) => (DAMAGED, [Some(had), None]),
+        Unfinished::Emptying { had, theirs } => (EMPTYING, [Some(had), Some(theirs)]),
+        Unfinished::Installing { theirs, had: None } => (INSTALLING, [Some(theirs), None]),
+        Unfinished::Installing { theirs, had: Some(had) } => (REPLACING, [Some(had), Some(theirs)]),
+        Unfinished::Filling(had) => (FILLING, [Some(had), None]),
     };
     let mut body = alloc::vec![kind];
-    vector.encode(&mut body);
+    vectors.into_iter().flatten().for_each(|vector| vector.encode(&mut body));
     put_row(batch, Space::Meta, keys::shard_row(keys::META_STANDING, shard), body);
+}
+
+fn decode_unfinished(input: &mut Reader<'_>) -> Result<Unfinished, DecodeError> {
+    let (kind, first) = (input.u8()?, VersionVector::decode(input)?);
+    match kind {
+        DAMAGED => Ok(Unfinished::Damaged(first)),
+        EMPTYING => Ok(Unfinished::Emptying { had: first, theirs: VersionVector::decode(input)? }),
+        INSTALLING => Ok(Unfinished::Installing { theirs: first, had: None }),
+        REPLACING => Ok(Unfinished::Installing { theirs: VersionVector::decode(input)?, had: Some(first) }),
+        FILLING => Ok(Unfinished::Filling(first)),
+        tag => Err(DecodeError::Tag { what: "standing of a replica", tag }),
+    }
 }
 
 pub(crate) fn delete_unfinished(batch: &mut Batch, shard: ShardId) {
@@ -41,17 +73,8 @@ pub(crate) fn delete_unfinished(batch: &mut Batch, shard: ShardId) {
 
 pub(crate) fn get_unfinished(disk: &dyn Read, shard: ShardId) -> Result<Option<Unfinished>, StorageError> {
     let row = keys::shard_row(keys::META_STANDING, shard);
-    let Some(value) = disk.get(Space::Meta, &row)? else { return Ok(None) };
-    open_row(Space::Meta, &row, &value, |input| {
-        let (kind, vector) = (input.u8()?, VersionVector::decode(input)?);
-        match kind {
-            1 => Ok(Unfinished::Emptying(vector)),
-            2 => Ok(Unfinished::Filling(vector)),
-            3 => Ok(Unfinished::Installing(vector)),
-            tag => Err(DecodeError::Tag { what: "standing of a replica", tag }),
-        }
-    })
-    .map(Some)
+    let value = disk.get(Space::Meta, &row)?;
+    value.map(|value| open_row(Space::Meta, &row, &value, decode_unfinished)).transpose()
 }
 
 // -- what was fetched --------------------------------------------------------------------------------------------------
@@ -86,16 +109,40 @@ pub(crate) struct Staged {
     pub(crate) canonical: Option<Vec<u8>>,
 }
 
-/// The first staged rows of a shard, at most `rows_max`.
+/// How much of something is read at once: the first of it that exceeds either is the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtMost {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+}
+
+impl AtMost {
+    /// So many rows, and the bytes that go with a portion.
+    pub(crate) fn rows(rows: usize) -> AtMost {
+        AtMost { rows, bytes: PORTION_BYTES_MAX }
+    }
+
+    /// Takes note of a row; whether it was the last.
+    pub(crate) fn count(&mut self, bytes: usize) -> ControlFlow<()> {
+        (self.rows, self.bytes) = (self.rows.saturating_sub(1), self.bytes.saturating_sub(bytes));
+        if self.rows == 0 || self.bytes == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Bytes of rows that one portion of work keeps in memory, the last row apart.
+const PORTION_BYTES_MAX: usize = 4 << 20;
+
+/// The first staged rows of a shard, and whether there are more.
 pub(crate) fn first_staged(
     disk: &dyn Read,
     shard: ShardId,
-    rows_max: usize,
-) -> Result<Vec<Staged>, StorageError> {
+    mut at_most: AtMost,
+) -> Result<(Vec<Staged>, bool), StorageError> {
     let prefix = stage_prefix(shard, keys::STAGED);
-    let mut found = Vec::new();
+    let (mut found, mut more, mut full) = (Vec::new(), false, false);
     disk.scan(Space::Stage, &prefix, &[], &mut |row, value| {
-        if found.len() >= rows_max {
+        more = full;
+        if full {
             return Ok(ControlFlow::Break(()));
         }
         let canonical = open_row(Space::Stage, row, value, |input| {
@@ -105,9 +152,10 @@ pub(crate) fn first_staged(
         let space = row.get(3).and_then(|number| Space::numbered(*number));
         let space = space.ok_or_else(|| corrupt(Space::Stage, row, "not a staged row"))?;
         found.push(Staged { space, row: row[4..].to_vec(), canonical });
+        full = at_most.count(row.len() + value.len()).is_break();
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(found)
+    Ok((found, more))
 }
 
 pub(crate) fn delete_staged(batch: &mut Batch, shard: ShardId, space: Space, row: &[u8]) {
@@ -149,18 +197,21 @@ pub(crate) enum Remove {
 
 // -- what is handed over -----------------------------------------------------------------------------------------------
 
-/// The first rows of a shard's log, at most `rows_max`, each with its delta, `None` where it cannot be read.
+/// A row of the log, with its delta, `None` where it cannot be read.
+pub(crate) type LogRow = (Vec<u8>, Option<Delta>);
+
+/// The first rows of a shard's log.
 pub(crate) fn log_first(
     disk: &dyn Read,
     shard: ShardId,
-    rows_max: usize,
-) -> Result<Vec<(Vec<u8>, Option<Delta>)>, StorageError> {
+    mut at_most: AtMost,
+) -> Result<Vec<LogRow>, StorageError> {
     let mut found = Vec::new();
     disk.scan(Space::Log, &keys::shard_prefix(shard), &[], &mut |row, value| {
         let dot = keys::log_dot(row);
         let delta = open_row(Space::Log, row, value, Delta::decode).ok();
         found.push((row.to_vec(), delta.filter(|delta| Some(delta.dot) == dot)));
-        Ok(if found.len() >= rows_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(at_most.count(row.len() + value.len()))
     })?;
     Ok(found)
 }
