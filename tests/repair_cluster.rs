@@ -23,14 +23,14 @@ fn metric(node: &NodeProcess, name: &str) -> u64 {
 
 /// Starts nodes whose logs are cut at once, whoever lacks what is cut off.
 fn start_without_logs(scratch: &Scratch, count: usize) -> Cluster {
-    let mut cluster = Cluster::start(scratch.path(), count).unwrap();
+    let mut cluster = Cluster::start(scratch.path(), count).expect("the cluster works");
     for node in &mut cluster.nodes {
-        node.terminate().unwrap();
+        node.terminate().expect("the cluster works");
         node.add_option("--log-keep-bytes", "0");
         node.add_option("--log-bytes-max", "0");
-        node.restart().unwrap();
+        node.restart().expect("the cluster works");
     }
-    cluster.wait_converged(PATIENCE).unwrap();
+    cluster.wait_converged(PATIENCE).expect("the cluster works");
     cluster
 }
 
@@ -80,15 +80,15 @@ fn write_before(cluster: &Cluster) -> Vec<String> {
     let mut paths = vec!["/v1/kv/repair/count".to_string()];
     for key in 0..300 {
         let value = format!("before {key} ").repeat(10);
-        cluster.request(key % 3, "PUT", &path("register", key), &value).unwrap();
+        cluster.request(key % 3, "PUT", &path("register", key), &value).expect("the cluster works");
         let body = add(&["\"a\"".into(), format!("\"{key}\"")]);
-        cluster.request(key % 3, "POST", &path("set", key), &body).unwrap();
+        cluster.request(key % 3, "POST", &path("set", key), &body).expect("the cluster works");
         let body = format!("{{\"op\":\"increment\",\"by\":{key}}}");
-        cluster.request(key % 3, "POST", &path("counter", key), &body).unwrap();
+        cluster.request(key % 3, "POST", &path("counter", key), &body).expect("the cluster works");
         paths.extend([path("register", key), path("set", key), path("counter", key)]);
     }
     paths.extend((0..20).map(|key| path("live", key)));
-    cluster.wait_converged(PATIENCE).unwrap();
+    cluster.wait_converged(PATIENCE).expect("the cluster works");
     paths
 }
 
@@ -97,16 +97,22 @@ fn change_while_away(cluster: &Cluster) {
         let at = key % 2;
         match key % 3 {
             0 => {
-                cluster.request(at, "DELETE", &path("register", key), "").unwrap();
+                cluster.request(at, "DELETE", &path("register", key), "").expect("the cluster works");
                 cluster
                     .request(at, "POST", &path("set", key), "{\"op\":\"remove\",\"members\":[\"a\"]}")
-                    .unwrap();
-                cluster.request(at, "POST", &path("counter", key), "{\"op\":\"reset\"}").unwrap();
+                    .expect("the cluster works");
+                cluster
+                    .request(at, "POST", &path("counter", key), "{\"op\":\"reset\"}")
+                    .expect("the cluster works");
             }
             1 => {
-                cluster.request(at, "PUT", &path("register", key), "after").unwrap();
-                cluster.request(at, "POST", &path("set", key), &add(&["\"b\"".into()])).unwrap();
-                cluster.request(at, "POST", &path("counter", key), "{\"op\":\"increment\"}").unwrap();
+                cluster.request(at, "PUT", &path("register", key), "after").expect("the cluster works");
+                cluster
+                    .request(at, "POST", &path("set", key), &add(&["\"b\"".into()]))
+                    .expect("the cluster works");
+                cluster
+                    .request(at, "POST", &path("counter", key), "{\"op\":\"increment\"}")
+                    .expect("the cluster works");
             }
             _ => {}
         }
@@ -115,7 +121,7 @@ fn change_while_away(cluster: &Cluster) {
 
 /// All nodes read the same, and nothing that was deleted is back.
 fn check(cluster: &Cluster, paths: &[String]) {
-    cluster.wait_converged(PATIENCE).unwrap();
+    cluster.wait_converged(PATIENCE).expect("the cluster works");
     let expected = read_all(&cluster.nodes[N1], paths);
     for node in &cluster.nodes[1..] {
         assert_eq!(read_all(node, paths), expected, "{} reads otherwise", node.name());

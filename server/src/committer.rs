@@ -139,6 +139,10 @@ impl Committer {
                 self.metrics.deltas_lost.increment(lost);
             }
             Output::Unread { shard, deltas } => {
+                if self.rocks.corruptions() > 0 {
+                    let what = format!("{deltas} deltas of {shard:?} cannot be read");
+                    self.data_dir.mark_damaged(&what).context("the damage cannot be noted")?;
+                }
                 tracing::error!(%shard, deltas, "deltas of the log cannot be read: it does not reach back over them");
                 self.metrics.deltas_unread.increment(deltas as u64);
             }

@@ -68,7 +68,7 @@ struct Ask {
 enum Work {
     Ask(Box<Ask>),
     /// From a peer.
-    Input(Input, Held),
+    Input(Box<Input>, Held),
     /// Time has passed.
     Wake,
     Stop,
@@ -153,14 +153,14 @@ impl Door {
     /// that it takes. A node that has stopped hears nothing.
     pub async fn tell(&self, input: Input, memory: Option<OwnedSemaphorePermit>) {
         let place = self.inputs.clone().acquire_owned().await.expect("places are never closed");
-        let _stopped = self.work.send(Work::Input(input, Held { memory, _place: place })).await;
+        let _stopped = self.work.send(Work::Input(Box::new(input), Held { memory, _place: place })).await;
     }
 
     /// Hands over something that can wait: where there is no room it is not taken, and to be offered again.
     pub fn offer(&self, input: Input) {
         if let Ok(place) = self.inputs.clone().try_acquire_owned() {
             let _full_or_stopped =
-                self.work.try_send(Work::Input(input, Held { memory: None, _place: place }));
+                self.work.try_send(Work::Input(Box::new(input), Held { memory: None, _place: place }));
         }
     }
 
@@ -355,7 +355,7 @@ impl Driver {
                 Work::Input(input, held) => {
                     bytes += held.memory.map_or(0, |memory| memory.num_permits());
                     bytes += if is_pull(&input) { self.pull_bytes_max } else { 0 };
-                    self.node.step(now, &disk, input)?;
+                    self.node.step(now, &disk, *input)?;
                 }
             }
             inputs += 1;

@@ -25,6 +25,8 @@ pub struct Survey {
     ends: BTreeMap<ShardId, BTreeMap<OriginId, Seq>>,
     /// The origins of which there may be deltas.
     origins: BTreeSet<OriginId>,
+    /// The last deltas that had been cut off; `None` where that cannot be read.
+    low: Option<BTreeMap<(ShardId, OriginId), Seq>>,
     /// How many deltas are there to be read.
     pub readable: u64,
     /// How many times nothing could be read for a stretch, of whatever length.
@@ -51,11 +53,22 @@ impl Survey {
         let _damaged = rows::scan_origins_unchecked(disk, &mut |origin| {
             survey.origins.insert(origin);
         });
+        let mut low = BTreeMap::new();
+        let noted = rows::scan_stretches(disk, &mut |shard, origin, stretch| {
+            low.insert((shard, origin), stretch.low);
+        });
+        survey.low = noted.is_ok().then_some(low);
         survey
     }
 
-    /// Looks through the log of a shard, and on behind what cannot be read.
+    /// Looks through the log of a shard, and on behind what cannot be read; and through what was held to be handed over
+    /// to a replica that was being filled again.
     pub fn look(&mut self, disk: &dyn Read, shard: ShardId) {
+        let held = rows::scan_held(disk, shard, Dot::new(OriginId(0), 0), &mut |dot, _| {
+            self.note(shard, dot);
+            ControlFlow::Continue(())
+        });
+        self.stretches += u64::from(held.is_err());
         let mut next = Some(0);
         while let Some(from) = next {
             let mut last = None;
@@ -73,16 +86,24 @@ impl Survey {
     }
 
     fn count(&mut self, shard: ShardId, dot: Dot) {
-        self.readable += 1;
-        self.origins.insert(dot.origin);
-        self.ends.entry(shard).or_default().insert(dot.origin, dot.seq);
+        let low = self.low.as_ref().and_then(|low| low.get(&(shard, dot.origin))).copied().unwrap_or(0);
+        self.readable += u64::from(dot.seq > low);
+        self.note(shard, dot);
     }
 
-    /// How many deltas could not be read, by the database's own count of all that it ever applied. Without it, each
-    /// stretch counts as one.
+    fn note(&mut self, shard: ShardId, dot: Dot) {
+        self.origins.insert(dot.origin);
+        let end = self.ends.entry(shard).or_default().entry(dot.origin).or_default();
+        *end = dot.seq.max(*end);
+    }
+
+    /// How many deltas could not be read, by the database's own count of all that it ever applied, but for those that had
+    /// been cut off. Without it, each stretch counts as one.
     pub fn unreadable(&self, disk: &dyn Read) -> u64 {
         let applied = rows::get_applied(disk).unwrap_or(0);
-        applied.saturating_sub(self.readable).max(self.stretches)
+        let in_log =
+            self.low.as_ref().map(|low| low.values().fold(applied, |left, low| left.saturating_sub(*low)));
+        in_log.unwrap_or(0).saturating_sub(self.readable).max(self.stretches)
     }
 
     /// Gives what can be read of a shard's log and is not covered by `have`, until `give` breaks off.
@@ -131,7 +152,8 @@ fn next_of(vector: &VersionVector, origin: OriginId) -> Dot {
 
 /// A delta, if it can be read.
 fn read(disk: &dyn Read, shard: ShardId, dot: Dot) -> Option<Delta> {
-    rows::get_delta(disk, shard, dot).ok().flatten()
+    let logged = rows::get_delta(disk, shard, dot).ok().flatten();
+    logged.or_else(|| rows::get_held(disk, shard, dot).ok().flatten())
 }
 
 /// The place of the first row from a place on, behind all that cannot be read; `None` where there is none.
@@ -197,6 +219,7 @@ mod tests {
     use super::*;
     use crate::delta::{Change, Effect};
     use crate::hlc::Hlc;
+    use crate::merkle::{Changes, Counted, Seed};
     use crate::name::{Bucket, Key};
     use crate::storage::{Batch, MemStorage, Storage, Visit};
     use alloc::vec;
@@ -267,8 +290,9 @@ mod tests {
 
     fn disk_with(deltas: &[Delta], bad: &[(Place, Place)]) -> Damaged {
         let (mut disk, mut batch) = (MemStorage::default(), Batch::default());
+        let mut changes = Changes::new(Seed(0), Counted::All, None);
         for delta in deltas {
-            rows::put_delta(&mut batch, SHARD, delta);
+            rows::put_delta(&mut batch, &mut changes, SHARD, delta);
         }
         rows::put_applied(&mut batch, deltas.len() as u64);
         disk.write(&batch).unwrap();
@@ -319,6 +343,20 @@ mod tests {
         let (_, given, salvaged) = salvage(&disk, &[(5, 4), (u64::MAX, 1)]);
         assert_eq!(given, [(5, 5), (5, 6), (5, 7), (u64::MAX, 2), (u64::MAX, 3)]);
         assert_eq!((salvaged.given, salvaged.waiting), (5, 0));
+    }
+
+    #[test]
+    fn what_had_been_cut_off_is_not_missed_and_what_was_held_is_given() {
+        let mut disk = disk_with(&[delta(1, 3, &[]), delta(1, 4, &[])], &[]);
+        let mut batch = Batch::default();
+        rows::put_stretch(&mut batch, SHARD, OriginId(1), rows::Stretch { low: 2, reached: 4 });
+        rows::put_applied(&mut batch, 4);
+        rows::put_held(&mut batch, SHARD, &delta(2, 1, &[(1, 3)]));
+        disk.disk.write(&batch).unwrap();
+        let (survey, given, salvaged) = salvage(&disk, &[(1, 2)]);
+        assert_eq!((survey.readable, survey.unreadable(&disk)), (2, 0));
+        assert_eq!(given, [(1, 3), (1, 4), (2, 1)]);
+        assert_eq!((salvaged.given, salvaged.waiting), (3, 0));
     }
 
     #[test]

@@ -22,6 +22,8 @@ use alloc::vec::Vec;
 
 /// How often a request is sent before the repair is given up.
 const TRIES_MAX: u32 = 4;
+/// How long a shard is not repaired from a peer whose state cannot be counted here, or brings nothing, in milliseconds.
+const REFUSED_REST_MS: u64 = 60_000;
 /// All that is staged.
 const EVERYTHING: AtMost = AtMost { rows: usize::MAX, bytes: usize::MAX };
 /// How much of a second's bytes may be fetched at once.
@@ -170,6 +172,13 @@ impl Node {
         self.send_ask(now, shard);
     }
 
+    /// A shard is not repaired from a peer before some time.
+    fn rest_want(&mut self, shard: ShardId, from: NodeId, not_before_ms: u64) {
+        if let Some(due_ms) = self.repairs.wanted.get_mut(&shard).and_then(|sources| sources.get_mut(&from)) {
+            *due_ms = not_before_ms;
+        }
+    }
+
     pub(super) fn forget_want(&mut self, shard: ShardId, from: NodeId) {
         if let Some(sources) = self.repairs.wanted.get_mut(&shard) {
             sources.remove(&from);
@@ -248,7 +257,9 @@ impl Node {
         incoming.turn.snapshot = turn.snapshot;
         incoming.figures.requests += 1;
         if opens && !self.accept_source(shard, from) {
-            return self.abort_repair(now, disk, shard);
+            self.abort_repair(now, disk, shard)?;
+            self.rest_want(shard, from, now.mono_ms.saturating_add(REFUSED_REST_MS));
+            return Ok(());
         }
         if !self.stage(now, disk, shard, &took)? {
             return self.abort_repair(now, disk, shard);
@@ -413,12 +424,7 @@ impl Node {
         let Some(incoming) = self.repairs.incoming.remove(&shard) else { return Ok(()) };
         self.upkeep.drop_staged(shard);
         self.close_repair(&incoming, shard);
-        let rests_ms = now.mono_ms.saturating_add(self.config.pull_retry_ms);
-        if let Some(not_before_ms) =
-            self.repairs.wanted.get_mut(&shard).and_then(|sources| sources.get_mut(&incoming.from))
-        {
-            *not_before_ms = rests_ms;
-        }
+        self.rest_want(shard, incoming.from, now.mono_ms.saturating_add(self.config.pull_retry_ms));
         self.turn.outputs.push(Output::RepairAborted { shard, from: incoming.from });
         self.shard_mut(shard).replica.freeze(false);
         self.apply_parked(now, disk, shard).or_else(|error| self.quarantine(shard, error))

@@ -54,7 +54,7 @@ pub(crate) use log::{
 };
 pub(crate) use repair::{
     AtMost, KeptTree, Remove, Staged, Unfinished, delete_held, delete_staged, delete_tree, delete_unfinished,
-    first_staged, get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree,
+    first_staged, get_held, get_tree, get_unfinished, is_staged, log_first, put_held, put_staged, put_tree,
     put_unfinished, rows_first, scan_held, staged_shards,
 };
 

@@ -236,6 +236,13 @@ pub(crate) fn scan_held(
     })
 }
 
+/// A delta that is held.
+pub(crate) fn get_held(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<Option<Delta>, StorageError> {
+    let row = keys::held_row(shard, dot);
+    let value = disk.get(Space::Stage, &row)?;
+    value.map(|value| open_row(Space::Stage, &row, &value, Delta::decode)).transpose()
+}
+
 pub(crate) fn delete_held(batch: &mut Batch, shard: ShardId, dot: Dot) {
     batch.delete(Space::Stage, keys::held_row(shard, dot));
 }
