@@ -34,10 +34,10 @@ fn start_without_logs(scratch: &Scratch, count: usize) -> Cluster {
     cluster
 }
 
-/// Waits until a node has cut its log off.
-fn wait_cut(node: &NodeProcess) {
+/// Waits until a node has cut so many deltas off its log since its start.
+fn wait_cut(node: &NodeProcess, deltas: usize) {
     let began = Instant::now();
-    while metric(node, "meridian_log_bytes") > 0 {
+    while metric(node, "meridian_log_cut_deltas_total") < deltas as u64 {
         assert!(began.elapsed() < PATIENCE, "its log stays");
         thread::park_timeout(Duration::from_millis(20));
     }
@@ -91,6 +91,9 @@ fn write_before(cluster: &Cluster) -> Vec<String> {
     cluster.wait_converged(PATIENCE).expect("the cluster works");
     paths
 }
+
+/// Deltas of [`write_before`] and [`change_while_away`].
+const CHANGES: usize = 300 * 3 + 200 * 3;
 
 fn change_while_away(cluster: &Cluster) {
     for key in 0..300 {
@@ -146,7 +149,9 @@ fn come_back(cluster: &mut Cluster) -> usize {
     let (written, n3) = thread::scope(|scope| {
         let writer = scope.spawn(move || write_meanwhile(cluster_of_two, stop));
         n3.restart().expect("it starts, and is filled");
+        let began = Instant::now();
         while metric(&n3, "meridian_repairs_total") == 0 {
+            assert!(began.elapsed() < PATIENCE, "nothing is repaired: {}", n3.log());
             thread::park_timeout(Duration::from_millis(5));
         }
         stop.store(true, Ordering::Relaxed);
@@ -163,7 +168,7 @@ fn a_node_that_was_away_until_no_log_reaches_back_is_repaired_under_load() {
     let paths = write_before(&cluster);
     cluster.nodes[N3].kill().unwrap();
     change_while_away(&cluster);
-    cluster.nodes[..N3].iter().for_each(wait_cut);
+    cluster.nodes[..N3].iter().for_each(|node| wait_cut(node, CHANGES));
     let written = come_back(&mut cluster);
     check(&cluster, &paths);
     let n3 = &cluster.nodes[N3];
@@ -179,7 +184,7 @@ fn a_node_whose_disk_was_wiped_is_filled_by_repair_under_load() {
     let paths = write_before(&cluster);
     cluster.nodes[N3].kill().unwrap();
     change_while_away(&cluster);
-    cluster.nodes[..N3].iter().for_each(wait_cut);
+    cluster.nodes[..N3].iter().for_each(|node| wait_cut(node, CHANGES));
     fs::remove_dir_all(cluster.nodes[N3].data()).unwrap();
     let peer = cluster.nodes[N1].peer().to_string();
     cluster.nodes[N3].add_option("--join", &peer);
@@ -224,6 +229,7 @@ fn a_repair_of_few_rows_among_a_million_takes_few_bytes() {
     }
     cluster.wait_converged(PATIENCE).unwrap();
     let n = (SETS * (MEMBERS + 1)) as f64;
+    let mut written = SETS;
     for (round, differing) in [1, 100, 10_000].into_iter().enumerate() {
         cluster.nodes[N2].terminate().unwrap();
         let each = differing / SETS.min(differing);
@@ -232,7 +238,8 @@ fn a_repair_of_few_rows_among_a_million_takes_few_bytes() {
                 (0..each).map(|member| format!("\"round {round} {member}\"")).collect();
             cluster.request(N1, "POST", &set(number), &add(&members)).unwrap();
         }
-        wait_cut(&cluster.nodes[N1]);
+        written += differing / each;
+        wait_cut(&cluster.nodes[N1], written);
         cluster.nodes[N2].restart().unwrap();
         cluster.wait_converged(PATIENCE).unwrap();
         let n2 = &cluster.nodes[N2];

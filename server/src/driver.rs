@@ -336,6 +336,7 @@ impl Driver {
             self.ticks_at_ms = now.mono_ms + TICK_MS;
             self.node.step(now, &disk, Input::Tick)?;
             self.metrics.log_bytes.set(self.node.log_bytes() as f64);
+            self.metrics.deltas_cut.absolute(self.node.deltas_cut());
         }
         if now.mono_ms >= self.works_at_ms && self.node.has_work() {
             self.works_at_ms = now.mono_ms + PORTION_MS;

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub corruptions: Gauge,
     /// Bytes of deltas in the log, where they are counted.
     pub log_bytes: Gauge,
+    /// Deltas that were cut off the log.
+    pub deltas_cut: Counter,
     /// Replicas that a repair brought further.
     pub repairs: Counter,
     /// Repairs that were given up.
@@ -152,6 +154,7 @@ impl Metrics {
                 write_stopped: gauge!("meridian_database_write_stopped"),
                 corruptions: gauge!("meridian_database_corruptions"),
                 log_bytes: gauge!("meridian_log_bytes"),
+                deltas_cut: zero("meridian_log_cut_deltas_total"),
                 repairs: zero("meridian_repairs_total"),
                 repairs_given_up: zero("meridian_repairs_given_up_total"),
                 repair_rows: zero("meridian_repair_rows_total"),
@@ -205,6 +208,7 @@ fn zero(name: &'static str) -> Counter {
 
 fn describe_repair() {
     describe_gauge!("meridian_log_bytes", "Bytes of deltas in the log, of shards whose rows are counted");
+    describe_counter!("meridian_log_cut_deltas_total", "Deltas that were cut off the log");
     describe_counter!("meridian_repairs_total", "Replicas of this node that a repair brought further");
     describe_counter!("meridian_repairs_given_up_total", "Repairs that were given up; another follows");
     describe_counter!("meridian_repair_rows_total", "Rows that repairs fetched");

@@ -40,6 +40,8 @@ pub(super) struct Upkeep {
     /// Shards whose log has rubbish, and those whose log is to be cut.
     rubbish: BTreeSet<ShardId>,
     cutting: BTreeSet<ShardId>,
+    /// Deltas that were cut off the log since the start.
+    cut: u64,
     /// The last shard that was checked because it was its turn, counted from the clock's beginning.
     checked: Option<u64>,
 }
@@ -156,6 +158,11 @@ impl Node {
     /// Whether the shell should give time for [`Input::Work`](super::Input).
     pub fn has_work(&self) -> bool {
         self.upkeep.has_work() || self.repairs.has_work() || self.sources.has_work()
+    }
+
+    /// How many deltas were cut off the log since the start.
+    pub fn deltas_cut(&self) -> u64 {
+        self.upkeep.cut
     }
 
     /// The shell says who the other members are.
@@ -314,7 +321,9 @@ impl Node {
         };
         let mut draft = Draft { disk, batch: &mut turn.batch, origins };
         let cut = Cut { upto, bytes, rows_max: config.portion_rows };
-        if bytes == 0 || !replica.cut_log(&mut draft, cut)? {
+        let gone = if bytes == 0 { 0 } else { replica.cut_log(&mut draft, cut)? };
+        upkeep.cut += gone as u64;
+        if gone == 0 {
             upkeep.cutting.remove(&shard);
         }
         Ok(())

@@ -128,19 +128,19 @@ fn count(
 // -- the log -----------------------------------------------------------------------------------------------------------
 
 impl Replica {
-    /// Cuts the log, the oldest deltas first. Whether there was something to cut.
+    /// Cuts the log, the oldest deltas first. How many that were.
     ///
     /// # Errors
     /// [`StorageError`]; nothing has changed then.
-    pub(crate) fn cut_log(&mut self, draft: &mut Draft<'_>, cut: Cut<'_>) -> Result<bool, StorageError> {
+    pub(crate) fn cut_log(&mut self, draft: &mut Draft<'_>, cut: Cut<'_>) -> Result<usize, StorageError> {
         let (gone, low) = delta_log::cut(draft.rows(), self.shard, self.reach(), cut)?;
         for last in low.iter().filter(|last| !self.low.covers(*last)) {
             delta_log::note(draft.batch, self.shard, last, self.vector.at(last.origin));
         }
-        let is_cut = !gone.is_empty();
+        let count = gone.len();
         self.low = low;
         self.delete_deltas(draft, gone);
-        Ok(is_cut)
+        Ok(count)
     }
 
     fn delete_deltas(&mut self, draft: &mut Draft<'_>, gone: Vec<(Dot, usize)>) {
