@@ -4,6 +4,7 @@ use crate::bench::{
     N1, N2, N3, Step, apart, equal, expected, has_said, next_letter, pass, repaired, settle, tell_members,
 };
 use crate::interrupted::{at_each_step, small};
+use crate::lose_all;
 use meridian_core::codec::Encode;
 use meridian_core::message::Message;
 use meridian_core::node::{Config, Input, Operation, Output};
@@ -124,6 +125,33 @@ pub(crate) fn the_source_writes(config: Config) {
         lab.reads("r08", ["again"; 3]);
         lab.reads("hits", ["109"; 3]);
     });
+}
+
+/// The source may have applied, and killed, what the receiver wrote after it had asked: found by seed 126546 of the model.
+#[test]
+fn what_is_written_after_a_repair_was_asked_for_and_deleted_at_the_source_does_not_stay() {
+    let mut lab = Lab::with(2, Config { repair_empty_min: 1, ..config() });
+    lab.write(N1, "a", put("1"));
+    lose_all(&mut lab);
+    lab.reconnect(N1, N2);
+    lab.carry(N1, N2);
+    let open = lab.take_messages(N1);
+    assert!(open.iter().any(|(_, bytes)| asks_to_open(bytes)), "n2 asks for a repair");
+    lab.write(N2, "k", put("written meanwhile"));
+    lab.carry(N2, N1);
+    lab.reads("k", ["written meanwhile"; 2]);
+    lab.write(N1, "k", Write::Delete);
+    lose_all(&mut lab);
+    lab.put_messages(N1, open);
+    lab.exchange();
+    settle(&mut lab);
+    lab.reads("k", ["none"; 2]);
+    lab.reads("a", ["1"; 2]);
+}
+
+fn asks_to_open(bytes: &[u8]) -> bool {
+    let message = Message::from_bytes(bytes).expect("what a node says can be read");
+    matches!(message, Message::Ask { ask: Ask::Open { .. }, .. })
 }
 
 fn says_it_has_nothing(bytes: &[u8]) -> bool {

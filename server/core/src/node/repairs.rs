@@ -9,10 +9,9 @@
 
 use super::{Node, Now, Output};
 use crate::id::{Dot, NodeId, ShardId};
-use crate::merkle::Tree;
 use crate::message::{Message, RepairTurn};
 use crate::planted::Bug;
-use crate::repair::{Answer, Ask, Receiver, Took, check_row};
+use crate::repair::{Answer, Ask, Frozen, Receiver, Took, check_row};
 use crate::replica::{Draft, Standing};
 use crate::rows::{self, AtMost};
 use crate::storage::{Disk, Overlay, Snapshot, StorageError};
@@ -126,23 +125,24 @@ impl Node {
             if self.repairs.incoming.len() >= self.config.repairs_open_max {
                 break;
             }
-            self.begin_repair(now, disk, shard);
+            self.begin_repair(now, shard);
         }
         Ok(())
     }
 
     /// Begins a repair, if there is a peer that it can come from, and the replica is ready for it.
-    fn begin_repair(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) {
+    fn begin_repair(&mut self, now: Now, shard: ShardId) {
         let replica = &self.shards[usize::from(shard.0)].replica;
         let is_busy = replica.is_frozen() || self.repairs.incoming.contains_key(&shard);
         let refills = self.upkeep.refills(shard);
-        // A damaged replica is repaired as if it held nothing.
-        let tree = match replica.standing() {
-            Standing::InService => replica.tree().cloned(),
-            Standing::Quarantined if refills => Some(Tree::default()),
-            _ => None,
+        let is_ready = match replica.standing() {
+            Standing::InService => replica.tree().is_some(),
+            Standing::Quarantined => refills,
+            _ => false,
         };
-        let Some(tree) = tree.filter(|_| !is_busy && !self.upkeep.is_staged(shard)) else { return };
+        if !is_ready || is_busy || self.upkeep.is_staged(shard) {
+            return;
+        }
         let sources = self.repairs.wanted.get(&shard).into_iter().flatten();
         let due = sources.filter(|(_, not_before_ms)| **not_before_ms <= now.mono_ms);
         let Some((_, from)) = due.map(|(from, at_ms)| (*at_ms, *from)).min() else { return };
@@ -152,10 +152,9 @@ impl Node {
             self.forget_want(shard, from);
             return;
         }
-        let receiver = Receiver::new(shard, Snapshot::take(disk, &self.turn.batch), tree);
+        let receiver = Receiver::new(shard);
         let have = if refills { VersionVector::default() } else { replica.vector().clone() };
         let ask = Ask::Open { have };
-        self.shard_mut(shard).replica.freeze(true);
         self.repairs.begun += 1;
         let repair = self.origin.0.wrapping_add(self.repairs.begun);
         let incoming = Incoming {
@@ -251,6 +250,14 @@ impl Node {
             return self.abort_repair(now, disk, shard);
         }
         let opens = matches!(answer, Answer::Opened { .. });
+        if opens && incoming.receiver.is_opening() {
+            let replica = &mut self.shards[usize::from(shard.0)].replica;
+            // A damaged replica is repaired as if it held nothing.
+            let tree = replica.tree().filter(|_| !replica.is_out_of_service()).cloned().unwrap_or_default();
+            replica.freeze(true);
+            let rows = Snapshot::take(disk, &self.turn.batch);
+            incoming.receiver.freeze(Frozen { rows, tree });
+        }
         let Some(took) = incoming.receiver.take(answer, self.config.planted.has(Bug::LeafSkipped)) else {
             return Ok(());
         };

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! receiver                                                          source
-//!   freezes, takes a snapshot    -- Open { what it has } ------->   takes a snapshot: rows, tree, version vector
-//!                                <- Opened { vector, sums } ----
+//!                                -- Open { what it has } ------->   takes a snapshot: rows, tree, version vector
+//!   freezes, takes a snapshot    <- Opened { vector, sums } ----
 //!   compares with its own tree   -- Walk { level, nodes } ------>
 //!                                <- Sums -----------------------    twice: all nodes that differ in one request
 //!   reads its rows there         -- Rows { leaves, own hashes } ->  reads its rows there
@@ -11,8 +11,9 @@
 //!   installs, thaws              -- Close --------------------->    lets the snapshot go
 //! ```
 //!
-//! - A source's rows and version vector are of one instant, and so is the receiver's snapshot. From that to the end deltas of
-//!   others wait at the receiver; its own writes go on.
+//! - A source's rows and version vector are of one instant, and so is the receiver's snapshot, which comes later: so whatever of its
+//!   own writes the source had applied is in it. From that to the end deltas of others wait at the receiver; its own writes
+//!   go on.
 //! - The receiver asks, one thing at a time; the source only answers. A request that got no answer is sent again; after a few
 //!   times the repair is given up, and nothing has changed.
 //! - What is fetched is staged on the disk. It counts when all of it is there: then it is installed together with the source's
@@ -28,7 +29,7 @@ use crate::name::ShardCount;
 use crate::rows::{self, Content};
 use crate::version_vector::VersionVector;
 
-pub(crate) use receiver::{Receiver, Took};
+pub(crate) use receiver::{Frozen, Receiver, Took};
 pub(crate) use source::{Portion, Source};
 pub use wire::{Answer, Ask, Leaves, Position, RowSent, Unwilling};
 

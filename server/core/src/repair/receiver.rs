@@ -11,15 +11,25 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-/// A replica that is repaired, as it was when it was frozen.
+/// A replica that is repaired.
 #[derive(Clone, Debug)]
 pub(crate) struct Receiver {
     shard: ShardId,
-    rows: Snapshot,
-    tree: Tree,
+    /// Its rows and tree when it was frozen.
+    frozen: Option<Frozen>,
     /// What the source had applied, once it is known.
     theirs: VersionVector,
     phase: Phase,
+}
+
+/// A replica at the instant from which deltas of others wait.
+///
+/// It comes after the source's: else the source could have applied, and killed, what was written here in between, and neither
+/// snapshot would show the row.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    pub(crate) rows: Snapshot,
+    pub(crate) tree: Tree,
 }
 
 #[derive(Clone, Debug)]
@@ -89,9 +99,19 @@ pub(crate) struct Took {
 }
 
 impl Receiver {
-    /// A replica that has just been frozen.
-    pub(crate) fn new(shard: ShardId, rows: Snapshot, tree: Tree) -> Receiver {
-        Receiver { shard, rows, tree, theirs: VersionVector::default(), phase: Phase::Opening }
+    /// A replica whose source is asked to take a snapshot.
+    pub(crate) fn new(shard: ShardId) -> Receiver {
+        Receiver { shard, frozen: None, theirs: VersionVector::default(), phase: Phase::Opening }
+    }
+
+    /// Whether the source has not been heard of yet.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening)
+    }
+
+    /// The source has taken its snapshot: from now on deltas of others wait here.
+    pub(crate) fn freeze(&mut self, frozen: Frozen) {
+        self.frozen = Some(frozen);
     }
 
     /// What the source had applied when it took its snapshot.
@@ -141,13 +161,14 @@ impl Receiver {
 
     /// Compares the source's sums with the own ones, and goes on to the nodes that differ.
     fn descend(&mut self, level: u8, nodes: &[Place], sums: &[[u64; FANOUT]], skips: bool) -> Option<Ask> {
-        if level == 0 && self.tree == Tree::default() {
+        let tree = self.frozen.as_ref().map(|frozen| frozen.tree.clone()).unwrap_or_default();
+        if level == 0 && tree == Tree::default() {
             self.phase = Phase::Fetching { known: Vec::new(), later: BTreeSet::new(), from: None };
             return Some(Ask::Rows(Leaves::All));
         }
         let mut differing = Vec::new();
         for (node, theirs) in nodes.iter().zip(sums) {
-            let own = self.tree.children(level, *node);
+            let own = tree.children(level, *node);
             let children = (0..FANOUT).filter(|child| own[*child] != theirs[*child]);
             differing.extend(children.map(|child| *node * FANOUT as Place + child as Place));
         }
@@ -179,10 +200,12 @@ impl Receiver {
         known_max: usize,
         rows_max: usize,
     ) -> Result<Option<Ask>, StorageError> {
-        let Phase::Listing { leaves, at, list } = &mut self.phase else { return Ok(None) };
+        let (Phase::Listing { leaves, at, list }, Some(frozen)) = (&mut self.phase, &self.frozen) else {
+            return Ok(None);
+        };
         let (mut seen, mut stopped) = (0, None);
         let (space, from) = (at.space, at.row.clone());
-        rows::scan_shard(&self.rows, space, self.shard, &from, &mut |row, value| {
+        rows::scan_shard(&frozen.rows, space, self.shard, &from, &mut |row, value| {
             if seen >= rows_max {
                 stopped = Some(row.to_vec());
                 return Ok(ControlFlow::Break(()));
