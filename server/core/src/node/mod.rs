@@ -16,6 +16,7 @@ mod config;
 mod seam;
 mod pulls;
 mod announcements;
+mod refill;
 mod upkeep;
 mod repairs;
 mod sources;

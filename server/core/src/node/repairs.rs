@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 /// How often a request is sent before the repair is given up.
 const TRIES_MAX: u32 = 4;
-/// How long a shard is not repaired from a peer whose state cannot be counted here, or brings nothing, in milliseconds.
+/// How long a shard is not repaired from a peer whose state cannot be counted here, in milliseconds.
 const REFUSED_REST_MS: u64 = 60_000;
 /// All that is staged.
 const EVERYTHING: AtMost = AtMost { rows: usize::MAX, bytes: usize::MAX };
@@ -52,6 +52,17 @@ struct Incoming {
     tries: u32,
     receiver: Receiver,
     figures: Figures,
+}
+
+/// What a source offers, by its version vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// Something that is lacking.
+    Good,
+    /// Nothing that is lacking: it came by itself meanwhile.
+    Nothing,
+    /// More origins than a version vector counts, or deltas of this very run.
+    NotCountable,
 }
 
 /// What a repair came to.
@@ -263,9 +274,13 @@ impl Node {
         };
         incoming.turn.snapshot = turn.snapshot;
         incoming.figures.requests += 1;
-        if opens && !self.accept_source(shard, from) {
+        let offer = if opens { self.look_at_offer(shard, from) } else { Offer::Good };
+        if offer != Offer::Good {
             self.abort_repair(now, disk, shard)?;
-            self.rest_want(shard, from, now.mono_ms.saturating_add(REFUSED_REST_MS));
+            match offer {
+                Offer::Nothing => self.forget_want(shard, from),
+                _ => self.rest_want(shard, from, now.mono_ms.saturating_add(REFUSED_REST_MS)),
+            }
             return Ok(());
         }
         if !self.stage(now, disk, shard, &took)? {
@@ -279,15 +294,15 @@ impl Node {
     }
 
     /// A source has said what it has: whether it is worth a repair, and can be counted.
-    fn accept_source(&mut self, shard: ShardId, from: NodeId) -> bool {
-        let Some(incoming) = self.repairs.incoming.get(&shard) else { return false };
+    fn look_at_offer(&mut self, shard: ShardId, from: NodeId) -> Offer {
+        let Some(incoming) = self.repairs.incoming.get(&shard) else { return Offer::Nothing };
         let theirs = incoming.receiver.theirs().clone();
         let replica = &self.shard(shard).replica;
         let author = replica.author();
         if theirs.at(author) > replica.vector().at(author) {
             let dot = Dot::new(author, theirs.at(author));
             self.turn.outputs.push(Output::OriginShared { shard, dot, from });
-            return false;
+            return Offer::NotCountable;
         }
         let mut both = replica.vector().clone();
         both.join(&theirs);
@@ -301,7 +316,11 @@ impl Node {
         if self.config.planted.has(Bug::RepairJoinedEarly) && fits {
             self.shard_mut(shard).replica.join_early(&theirs);
         }
-        fits && useful
+        match (useful, fits) {
+            (false, _) => Offer::Nothing,
+            (true, false) => Offer::NotCountable,
+            (true, true) => Offer::Good,
+        }
     }
 
     /// Stages what an answer brought; whether all of it is what a replica of this shard can hold.

@@ -3,14 +3,14 @@
 //! - rows are counted after an unclean start, and all of them are read again once in `deep_check_ms`, a shard at a time;
 //! - staged rows are installed, or removed where their repair was given up;
 //! - the log is cut, and rubbish in it removed;
-//! - a replica with a damaged row is emptied, and what its log held is handed over to what a repair has brought.
+//! - a replica with a damaged row is filled again (`refill`).
 //!
 //! What each peer has said to have of each shard, durably, is its acknowledgement: what all members have, may be cut off the log.
 
 use super::{Node, Now, Output};
 use crate::delta_log::Cut;
-use crate::id::{Dot, NodeId, OriginId, ShardId};
-use crate::replica::{Draft, Held, Standing};
+use crate::id::{NodeId, OriginId, ShardId};
+use crate::replica::{Draft, Standing};
 use crate::rows::{self, AtMost, Remove};
 use crate::storage::{Disk, Overlay, Read, Space, StorageError};
 use crate::version_vector::VersionVector;
@@ -32,11 +32,11 @@ pub(super) struct Upkeep {
     staged: BTreeSet<ShardId>,
     /// Damaged replicas that are filled again as soon as all rows of a peer are staged, and the origin under which this node makes its deltas
     /// of them then.
-    refilling: BTreeMap<ShardId, OriginId>,
+    pub(super) refilling: BTreeMap<ShardId, OriginId>,
     /// Shards that are emptied.
-    emptying: BTreeSet<ShardId>,
+    pub(super) emptying: BTreeSet<ShardId>,
     /// Shards of which deltas are held, and the version vector with which none of them could be applied.
-    held: BTreeMap<ShardId, Option<VersionVector>>,
+    pub(super) held: BTreeMap<ShardId, Option<VersionVector>>,
     /// Shards whose log has rubbish, and those whose log is to be cut.
     rubbish: BTreeSet<ShardId>,
     cutting: BTreeSet<ShardId>,
@@ -327,126 +327,6 @@ impl Node {
             upkeep.cutting.remove(&shard);
         }
         Ok(())
-    }
-
-    // -- refilling -----------------------------------------------------------------------------------------------------
-
-    /// A replica with a damaged row is to be filled again: from a peer that has all that the own log lacks. Nothing is removed before all
-    /// that the peer has is staged here. From then on this node makes its deltas of this shard under `origin`, which was never used
-    /// before.
-    pub(super) fn refill(&mut self, now: Now, shard: ShardId, origin: OriginId) {
-        let Some(state) = self.shards.get(usize::from(shard.0)) else { return };
-        let is_damaged = *state.replica.standing() == Standing::Quarantined;
-        if !is_damaged || self.origins.contains(origin) {
-            return;
-        }
-        self.upkeep.refilling.entry(shard).or_insert(origin);
-        let peers: Vec<NodeId> = self.pulls.peers().collect();
-        for peer in peers {
-            self.refill_from(now, shard, peer);
-        }
-    }
-
-    /// A damaged replica that is to be filled again wants it from a peer that has all that the own log lacks.
-    pub(super) fn refill_from(&mut self, now: Now, shard: ShardId, peer: NodeId) {
-        let low = self.shard(shard).replica.low();
-        let known = self.upkeep.known(peer, shard);
-        let helps = known.is_some_and(|vector| !vector.is_empty() && vector.includes(low));
-        if helps && self.upkeep.refills(shard) {
-            self.want_repair(now, shard, peer);
-        }
-    }
-
-    /// All that a peer has is staged: a damaged replica removes its own rows.
-    pub(super) fn begin_emptying(&mut self, shard: ShardId, theirs: VersionVector) {
-        let Node { shards, turn, upkeep, applied, .. } = self;
-        let replica = &mut shards[usize::from(shard.0)].replica;
-        let Some(origin) = upkeep.refilling.remove(&shard) else { return };
-        *applied = applied.wrapping_sub(replica.vector().deltas());
-        replica.empty(&mut turn.batch, theirs, origin);
-        turn.changed.insert(shard);
-        upkeep.emptying.insert(shard);
-    }
-
-    fn empty_on(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let Node { shards, origins, turn, config, upkeep, .. } = self;
-        let replica = &mut shards[usize::from(shard.0)].replica;
-        let mut draft = Draft { disk, batch: &mut turn.batch, origins };
-        let emptied = replica.empty_on(&mut draft, config.portion_rows)?;
-        if emptied.unread > 0 {
-            turn.outputs.push(Output::Unread { shard, deltas: emptied.unread });
-        }
-        if emptied.all {
-            upkeep.emptying.remove(&shard);
-            upkeep.install(shard);
-        }
-        Ok(())
-    }
-
-    /// Applies deltas that are held, as far as that is possible now. A replica that is filled answers again then.
-    fn hand_over(&mut self, now: Now, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let mut at_most = AtMost::rows(self.config.portion_rows);
-        loop {
-            let rows = Overlay { disk, batch: &self.turn.batch };
-            let replica = &self.shard(shard).replica;
-            let next = if replica.is_frozen() { None } else { replica.next_held(rows)? };
-            let mut bytes = 0;
-            match next {
-                Some(Held::Ready(delta)) => {
-                    bytes = delta.size();
-                    self.observe(now, &delta);
-                    self.apply(now, disk, &delta, shard)?;
-                    self.drop_held(shard, delta.dot);
-                }
-                Some(Held::Known(dot)) => self.drop_held(shard, dot),
-                Some(Held::Unread(dot)) => {
-                    self.drop_held(shard, dot);
-                    self.turn.outputs.push(Output::Unread { shard, deltas: 1 });
-                }
-                None => return self.handed_over(disk, shard),
-            }
-            if at_most.count(bytes).is_break() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn drop_held(&mut self, shard: ShardId, dot: Dot) {
-        rows::delete_held(&mut self.turn.batch, shard, dot);
-        self.turn.batch.commit();
-    }
-
-    /// Nothing that is held can be applied now.
-    fn handed_over(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
-        let rows = Overlay { disk, batch: &self.turn.batch };
-        let mut some_left = false;
-        rows::scan_held(&rows, shard, Dot::new(OriginId(0), 0), &mut |_, _| {
-            some_left = true;
-            core::ops::ControlFlow::Break(())
-        })?;
-        let Node { shards, turn, upkeep, .. } = self;
-        let replica = &mut shards[usize::from(shard.0)].replica;
-        if let Standing::Filling(had) = replica.standing() {
-            let lost = had.iter().map(|last| last.seq.saturating_sub(replica.vector().at(last.origin))).sum();
-            replica.filled(&mut turn.batch);
-            turn.changed.insert(shard);
-            turn.outputs.push(Output::Refilled { shard, lost });
-        }
-        let vector = replica.vector().clone();
-        match some_left {
-            true => drop(upkeep.held.insert(shard, Some(vector))),
-            false => drop(upkeep.held.remove(&shard)),
-        }
-        Ok(())
-    }
-
-    /// A replica has applied something: what is held may be applicable now.
-    pub(super) fn try_held(&mut self, shard: ShardId) {
-        if let Some(tried) = self.upkeep.held.get_mut(&shard)
-            && tried.as_ref() != Some(self.shards[usize::from(shard.0)].replica.vector())
-        {
-            *tried = None;
-        }
     }
 
     // -- comparing -----------------------------------------------------------------------------------------------------
