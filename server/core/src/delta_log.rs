@@ -9,7 +9,7 @@
 //! what it could not count.
 //!
 //! The log is cut where every member has what is cut off and it is longer than is kept for those that come back with less
-//! ([`cut`]); and where it is longer than it may be, the oldest first, whoever lacks it.
+//! ([`cut_acknowledged`]); and where it is longer than it may be, the oldest first, whoever lacks it ([`cut`]).
 
 use crate::delta::Delta;
 use crate::id::{Dot, OriginId, Seq, ShardId};
@@ -185,6 +185,8 @@ pub(crate) struct Cut<'a> {
     pub(crate) bytes: u64,
     /// Most rows of one portion.
     pub(crate) rows_max: usize,
+    /// Whether all members have what may go: then it need not be the oldest that goes.
+    pub(crate) acknowledged: bool,
 }
 
 /// The oldest deltas of a log, by their stamps, as far as they are to be cut off, with their bytes; and the low marks then.
@@ -219,6 +221,40 @@ pub(crate) fn cut(
         found.push((delta.dot, size));
         low.raise(delta.dot);
         fronts.extend(first_of(delta.dot.origin, &low)?);
+    }
+    Ok((found, low))
+}
+
+/// The first deltas of the origin whose log has most that may be cut off, with their bytes; and the low marks then. They are not
+/// read.
+///
+/// # Errors
+/// [`StorageError`] when the disk cannot be read, or the log has a hole.
+pub(crate) fn cut_acknowledged(
+    rows: Overlay<'_>,
+    shard: ShardId,
+    reach: Reach<'_>,
+    cut: Cut<'_>,
+) -> Result<(Vec<(Dot, usize)>, VersionVector), StorageError> {
+    let mut low = reach.low.clone();
+    let may_go = |last: &Dot| last.seq.min(reach.vector.at(last.origin)).saturating_sub(low.at(last.origin));
+    let Some(last) = cut.upto.iter().max_by_key(may_go).filter(|last| may_go(last) > 0) else {
+        return Ok((Vec::new(), low));
+    };
+    let (mut next, mut found, mut bytes) = (low.at(last.origin) + 1, Vec::new(), 0);
+    rows::scan_log(&rows, shard, Dot::new(last.origin, next), &mut |dot, size| {
+        let is_enough = found.len() >= cut.rows_max || bytes >= cut.bytes;
+        if is_enough || dot.seq != next || dot.seq > last.seq || !reach.vector.covers(dot) {
+            return ControlFlow::Break(());
+        }
+        bytes += rows::log_row_bytes(size) as u64;
+        found.push((dot, size));
+        next += 1;
+        ControlFlow::Continue(())
+    })?;
+    match found.last() {
+        Some((dot, _)) => low.raise(*dot),
+        None => return Err(hole(Dot::new(last.origin, next))),
     }
     Ok((found, low))
 }

@@ -315,12 +315,13 @@ impl Node {
         let vector = replica.vector().clone();
         // Where it is too long, also what some member lacks; but no more of that than is too much.
         let all = upkeep.acknowledged(shard, &vector);
-        let (upto, bytes) = match bytes > most {
-            true => (&vector, bytes - most),
-            false => (&all, bytes.saturating_sub(kept)),
+        let acknowledged = bytes <= most;
+        let (upto, bytes) = match acknowledged {
+            true => (&all, bytes.saturating_sub(kept)),
+            false => (&vector, bytes - most),
         };
         let mut draft = Draft { disk, batch: &mut turn.batch, origins };
-        let cut = Cut { upto, bytes, rows_max: config.portion_rows };
+        let cut = Cut { upto, bytes, rows_max: config.portion_rows, acknowledged };
         let gone = if bytes == 0 { 0 } else { replica.cut_log(&mut draft, cut)? };
         upkeep.cut += gone as u64;
         if gone == 0 {

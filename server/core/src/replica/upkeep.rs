@@ -128,12 +128,15 @@ fn count(
 // -- the log -----------------------------------------------------------------------------------------------------------
 
 impl Replica {
-    /// Cuts the log, the oldest deltas first. How many that were.
+    /// Cuts the log. How many deltas that were.
     ///
     /// # Errors
     /// [`StorageError`]; nothing has changed then.
     pub(crate) fn cut_log(&mut self, draft: &mut Draft<'_>, cut: Cut<'_>) -> Result<usize, StorageError> {
-        let (gone, low) = delta_log::cut(draft.rows(), self.shard, self.reach(), cut)?;
+        let (gone, low) = match cut.acknowledged {
+            true => delta_log::cut_acknowledged(draft.rows(), self.shard, self.reach(), cut)?,
+            false => delta_log::cut(draft.rows(), self.shard, self.reach(), cut)?,
+        };
         for last in low.iter().filter(|last| !self.low.covers(*last)) {
             delta_log::note(draft.batch, self.shard, last, self.vector.at(last.origin));
         }

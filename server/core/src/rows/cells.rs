@@ -123,8 +123,15 @@ impl Pen<'_> {
 
 /// The canonical form of a cell, `None` if it is empty.
 pub(crate) fn canonical_form<P: Encode>(cell: &Cell<P>) -> Option<Vec<u8>> {
-    (!cell.is_empty()).then(|| cell.to_bytes())
+    (!cell.is_empty()).then(|| {
+        let mut out = Vec::with_capacity(CANONICAL_BYTES_USUAL);
+        cell.encode(&mut out);
+        out
+    })
 }
+
+/// What most canonical forms have at most, with the row's key behind it: room for that spares moves.
+const CANONICAL_BYTES_USUAL: usize = 256;
 
 /// What one row of a replica holds, of whatever kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
