@@ -14,7 +14,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 23] = [
+pub const FAULTS: [(&str, Fault); 24] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -36,6 +36,7 @@ pub const FAULTS: [(&str, Fault); 23] = [
     ("repair-row-lost", Fault::Engine(Bug::RepairRowLost)),
     ("leaf-skipped", Fault::Engine(Bug::LeafSkipped)),
     ("log-hole", Fault::Engine(Bug::LogHole)),
+    ("spent-slot-purged", Fault::Engine(Bug::SpentSlotPurged)),
     ("truncation-denied", Fault::Engine(Bug::TruncationDenied)),
     ("sync-skipped", Fault::SyncSkipped),
 ];

@@ -51,6 +51,8 @@ pub enum Bug {
     LeafSkipped,
     /// After a repair the log is said to reach back as far as before.
     LogHole,
+    /// A slot is removed as soon as all of it was reset, though others may still add to it or reset it.
+    SpentSlotPurged,
     /// The log is cut although a member lacks what is cut off, and this is said to be all there is.
     TruncationDenied,
 }

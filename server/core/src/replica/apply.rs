@@ -183,8 +183,11 @@ impl Cells<'_, '_> {
             let found = rows::get_slot(&self.draft.rows(), self.place, taken.id);
             if let Some(slot) = self.read(found)? {
                 let seen = if self.planted.has(Bug::ResetByReceiver) { slot.last } else { taken.last };
-                let place = self.place;
-                self.pen().slot(place, taken.id, Some(slot), types::counter::reset(slot, seen));
+                let (place, after) = (self.place, types::counter::reset(slot, seen));
+                match self.planted.has(Bug::SpentSlotPurged) && after.is_spent() {
+                    true => self.pen().purge(place, taken.id, slot),
+                    false => self.pen().slot(place, taken.id, Some(slot), after),
+                }
             }
         }
         Ok(())

@@ -105,6 +105,11 @@ impl Pen<'_> {
         put_row(self.batch, Space::Cell, row, slot.to_bytes());
     }
 
+    /// Removes a slot: a deliberate bug.
+    pub(crate) fn purge(&mut self, place: Place<'_>, id: SlotId, before: Slot) {
+        self.content(Space::Cell, place.slot(id), &Content::Slot(Some(before)), &Content::Slot(None));
+    }
+
     /// Writes whatever a row holds, in place of what it held.
     pub(crate) fn content(&mut self, space: Space, row: Vec<u8>, before: &Content, content: &Content) {
         match content {
