@@ -1,6 +1,6 @@
 //! The delta log: what a peer lacks, in an order in which it can apply it.
 //!
-//! A version vector says where the log of each origin ends, and so the log says what the version vector is: [`stretches`].
+//! A version vector says where the log of each origin ends, and so the log says what the version vector is: `stretches`.
 //! Of each origin the log holds every delta behind its *low* mark: what lies before was cut off, or came by a repair. A low
 //! mark is no loss; who lacks what lies before it is told so ([`Rest::Truncated`]) and repairs.
 //!
@@ -9,7 +9,7 @@
 //! what it could not count.
 //!
 //! The log is cut where every member has what is cut off and it is longer than is kept for those that come back with less
-//! ([`cut_acknowledged`]); and where it is longer than it may be, the oldest first, whoever lacks it ([`cut`]).
+//! (`cut_acknowledged`); and where it is longer than it may be, the oldest first, whoever lacks it (`cut`).
 
 use crate::delta::Delta;
 use crate::id::{Dot, OriginId, Seq, ShardId};

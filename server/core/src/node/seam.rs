@@ -41,7 +41,7 @@ pub enum Input {
     Tick,
     /// Who the other members of the cluster are: what all of them have need not stay in the log.
     Members(BTreeSet<NodeId>),
-    /// There is time for a portion of what can wait ([`Node::has_work`]).
+    /// There is time for a portion of what can wait ([`super::Node::has_work`]).
     Work,
     /// A replica with a damaged row may be emptied and filled from peers. From then on this run makes its deltas of this shard
     /// under another origin, which the shell has drawn like the first.

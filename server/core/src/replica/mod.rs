@@ -9,7 +9,7 @@
 //!
 //! Rules:
 //! - `cells = F({delta : delta.dot ≤ vector})`: equal version vectors mean equal cells.
-//! - [`Replica::apply`] and a repair's [`Replica::install`] are the functions that change cells, and there is no third.
+//! - [`Replica::apply`] and a repair's `Replica::install` are the functions that change cells, and there is no third.
 //! - A delta is applied when it is the next of its origin and all its author had seen was applied ([`Replica::gate`]).
 
 mod apply;
