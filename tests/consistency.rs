@@ -9,13 +9,16 @@
 //! This is one file because the page is one page: the last test holds their order equal.
 
 use meridian_core::cell::Type;
+use meridian_core::codec::Encode;
 use meridian_core::id::{OriginId, RequestId};
+use meridian_core::message::Message;
 use meridian_core::node::{Input, Now, OpenError, Operation, Output, Reply, Request};
 use meridian_core::replica::write::{Write, Written};
 use meridian_core::storage::{Space, Storage};
 use meridian_core::types::{Refusal, Value};
+use meridian_core::version_vector::VersionVector;
 use meridian_tests::lab::{
-    Lab, Participant, add, bucket, clear, increment, key, put, remove, reset, write_of,
+    Lab, Participant, SHARD, add, bucket, clear, increment, key, put, remove, reset, write_of,
 };
 
 const N1: usize = 0;
@@ -165,11 +168,19 @@ fn a_damaged_row_is_neither_served_nor_sent_nor_taken_for_absence() {
     nodes.members[N1].disk.damage(Space::Head, &row, |value| value[3] ^= 1);
     nodes.write(N2, "name", put("eve"));
     nodes.exchange();
-    nodes.reads("name", ["this replica is quarantined: a row of it is damaged", "eve"]);
+    nodes.reads(
+        "name",
+        ["this replica is out of service: a row of it is damaged, or it is being repaired", "eve"],
+    );
     assert_eq!(nodes.refused(N1, "other", write_of(put("x"), None, None)), Refusal::Quarantined);
     nodes.reconnect(N1, N2);
     nodes.carry(N2, N1);
-    assert!(nodes.take_messages(N2).is_empty(), "a quarantined replica says nothing");
+    let nothing = Message::Have { shard: SHARD, vector: VersionVector::default(), root: None };
+    let said = nodes.take_messages(N2);
+    assert!(said.iter().all(|(_, bytes)| *bytes == nothing.to_bytes()), "it says that it has nothing");
+    nodes.step(N1, Input::Refill { shard: SHARD, origin: OriginId(0x201) });
+    nodes.exchange();
+    nodes.reads("name", ["eve", "eve"]);
 }
 
 // -- the register --------------------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ pub enum Refusal {
     /// The set has more members than one answer may have.
     #[error("the set has more members than one answer may have: read it in pages")]
     PageRequired,
-    /// The replica has a damaged row. It answers nobody until it has been refilled from its peers.
-    #[error("this replica is quarantined: a row of it is damaged")]
+    /// The replica has a damaged row, and answers nobody until it has been filled again; or a large repair is being installed.
+    #[error("this replica is out of service: a row of it is damaged, or it is being repaired")]
     Quarantined,
     /// The version vector has no room for this node's origin.
     #[error("the shard has seen too many restarts for its version vector to take one more")]
