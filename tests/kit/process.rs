@@ -2,13 +2,14 @@
 
 use crate::http::{Answer, Client};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,17 @@ impl Drop for Scratch {
     }
 }
 
+/// A free address that no other node of this test program was given: one that is down now may come back to its own.
+fn unused(free: impl Fn() -> io::Result<SocketAddr>) -> io::Result<SocketAddr> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = free()?;
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok(address);
+        }
+    }
+}
+
 /// A running node.
 pub struct NodeProcess {
     name: String,
@@ -104,8 +116,8 @@ impl NodeProcess {
     /// When the system gives no port or directory.
     pub fn prepare(name: &str, directory: &Path, home: &Path, options: &[&str]) -> Result<NodeProcess> {
         std::fs::create_dir_all(directory)?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = unused(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr())?;
+        let peer = unused(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr())?;
         let options = options.iter().map(ToString::to_string).collect();
         let (name, directory, home) = (name.into(), directory.into(), home.into());
         Ok(NodeProcess { name, child: None, address, peer, directory, home, options })
