@@ -114,12 +114,6 @@ fn everyone_reads(cluster: &Cluster, content: &Content) {
     }
 }
 
-fn metric(node: &NodeProcess, name: &str) -> u64 {
-    let page = node.get("/metrics").expect("it answers").text();
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {page}"))
-}
-
 #[test]
 fn a_flipped_bit_of_a_table_heals_while_clients_read() {
     let scratch = Scratch::new("damage-table");
@@ -220,8 +214,11 @@ fn what_no_peer_has_is_handed_over() {
     cluster.nodes[N3].spawn().unwrap();
     read_until_healed(&cluster.nodes[N3], &content);
     everyone_reads(&cluster, &content);
-    assert_eq!(metric(&cluster.nodes[N3], "meridian_handed_over_deltas_total"), own as u64 + 1);
-    assert!(metric(&cluster.nodes[N3], "meridian_unreadable_rows") > 0);
+    assert_eq!(
+        cluster.nodes[N3].metric("meridian_handed_over_deltas_total").expect("it is counted"),
+        own as u64 + 1
+    );
+    assert!(cluster.nodes[N3].metric("meridian_unreadable_rows").expect("it is counted") > 0);
 }
 
 #[test]

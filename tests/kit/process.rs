@@ -246,6 +246,16 @@ impl NodeProcess {
         self.request("GET", target, &[], b"")
     }
 
+    /// What a metric without labels counts.
+    ///
+    /// # Errors
+    /// As [`Client::request`], and where there is no such metric.
+    pub fn metric(&self, name: &str) -> Result<u64> {
+        let page = self.get("/metrics")?.text();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.with_context(|| format!("no {name} in {page}"))
+    }
+
     /// Kills it at once, as a crash would.
     ///
     /// # Errors
