@@ -15,12 +15,6 @@ const N1: usize = 0;
 const N2: usize = 1;
 const N3: usize = 2;
 
-fn metric(node: &NodeProcess, name: &str) -> u64 {
-    let page = node.get("/metrics").expect("it answers").text();
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {page}"))
-}
-
 /// Starts nodes whose logs are cut at once, whoever lacks what is cut off.
 fn start_without_logs(scratch: &Scratch, count: usize) -> Cluster {
     let mut cluster = Cluster::start(scratch.path(), count).expect("the cluster works");
@@ -37,7 +31,7 @@ fn start_without_logs(scratch: &Scratch, count: usize) -> Cluster {
 /// Waits until a node has cut so many deltas off its log since its start.
 fn wait_cut(node: &NodeProcess, deltas: usize) {
     let began = Instant::now();
-    while metric(node, "meridian_log_cut_deltas_total") < deltas as u64 {
+    while node.metric("meridian_log_cut_deltas_total").expect("it is counted") < deltas as u64 {
         assert!(began.elapsed() < PATIENCE, "its log stays");
         thread::park_timeout(Duration::from_millis(20));
     }
@@ -135,9 +129,9 @@ fn check(cluster: &Cluster, paths: &[String]) {
         assert_eq!(expected[&path("counter", key)], Some("0".into()), "it was reset");
     }
     for node in &cluster.nodes {
-        assert_eq!(metric(node, "meridian_divergence_total"), 0);
-        assert_eq!(metric(node, "meridian_quarantined_replicas"), 0);
-        assert_eq!(metric(node, "meridian_lost_deltas_total"), 0);
+        assert_eq!(node.metric("meridian_divergence_total").expect("it is counted"), 0);
+        assert_eq!(node.metric("meridian_quarantined_replicas").expect("it is counted"), 0);
+        assert_eq!(node.metric("meridian_lost_deltas_total").expect("it is counted"), 0);
     }
 }
 
@@ -150,7 +144,7 @@ fn come_back(cluster: &mut Cluster) -> usize {
         let writer = scope.spawn(move || write_meanwhile(cluster_of_two, stop));
         n3.restart().expect("it starts, and is filled");
         let began = Instant::now();
-        while metric(&n3, "meridian_repairs_total") == 0 {
+        while n3.metric("meridian_repairs_total").expect("it is counted") == 0 {
             assert!(began.elapsed() < PATIENCE, "nothing is repaired: {}", n3.log());
             thread::park_timeout(Duration::from_millis(5));
         }
@@ -172,7 +166,10 @@ fn a_node_that_was_away_until_no_log_reaches_back_is_repaired_under_load() {
     let written = come_back(&mut cluster);
     check(&cluster, &paths);
     let n3 = &cluster.nodes[N3];
-    let (repairs, rows) = (metric(n3, "meridian_repairs_total"), metric(n3, "meridian_repair_rows_total"));
+    let (repairs, rows) = (
+        n3.metric("meridian_repairs_total").expect("it is counted"),
+        n3.metric("meridian_repair_rows_total").expect("it is counted"),
+    );
     println!("{repairs} repairs fetched {rows} rows, while {written} writes went on");
     assert!(rows > 0 && written > 0);
 }
@@ -191,7 +188,7 @@ fn a_node_whose_disk_was_wiped_is_filled_by_repair_under_load() {
     let written = come_back(&mut cluster);
     check(&cluster, &paths);
     let n3 = &cluster.nodes[N3];
-    let repairs = metric(n3, "meridian_repairs_total");
+    let repairs = n3.metric("meridian_repairs_total").expect("it is counted");
     println!("{repairs} repairs filled it, while {written} writes went on");
     assert!(written > 0);
 }
@@ -241,9 +238,12 @@ fn a_repair_of_few_rows_among_a_million_takes_few_bytes() {
         written += differing / each;
         wait_cut(&cluster.nodes[N1], written);
         cluster.nodes[N2].restart().unwrap();
+        // It has kept its trees: to count the rows would take it seconds.
+        let said = cluster.request(N2, "GET", "/v1/cluster/convergence?all=true", "").unwrap().text();
+        assert!(said.contains("\"root\":\"") && !said.contains("\"root\":null"), "{said:.2000}");
         cluster.wait_converged(PATIENCE).unwrap();
         let n2 = &cluster.nodes[N2];
-        let count = |name: &str| metric(n2, name);
+        let count = |name: &str| n2.metric(name).expect("it is counted");
         let all = count("meridian_repair_bytes_sent_total") + count("meridian_repair_bytes_received_total");
         let beside = all - count("meridian_repair_row_bytes_total");
         let (rows, repairs) = (count("meridian_repair_rows_total"), count("meridian_repairs_total"));
