@@ -75,7 +75,7 @@ pub struct Content {
     pub more: bool,
     /// Whether all members were counted, and are in the digest.
     pub is_whole: bool,
-    /// Of the content in canonical form: equal where the content is equal. Spent slots are no content.
+    /// Of the content in canonical form: equal where the content is equal, spent slots among it.
     pub digest: u128,
 }
 
