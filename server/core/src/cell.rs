@@ -4,8 +4,8 @@
 //! put it there and none killed it. An empty cell is not stored: "covered by the version vector and not in the cell"
 //! *is* the record of a deletion, so there are no tombstones.
 //!
-//! Three kinds of rows make a key:
-//! - its **head**, [`Cell<Head>`]: the key's type, and for a register the value itself;
+//! Three kinds of rows make a key, and each field of a map:
+//! - its **head**, [`Cell<Head>`]: the type, and for a register, `multi`, flag, maximum or minimum the value itself;
 //! - a set's **member**, [`Cell<()>`]: nothing but dots;
 //! - a counter's **slot**, [`Slot`]: what one origin added, and how much of it was reset.
 
@@ -28,16 +28,60 @@ pub enum Type {
     Counter = 2,
     /// A set of strings in which an add wins over a concurrent remove.
     Set = 3,
+    /// A register that shows all writes of which none has seen the others.
+    Multi = 4,
+    /// On or off; an enable wins over a concurrent disable.
+    Flag = 5,
+    /// The highest number that was observed.
+    Max = 6,
+    /// The lowest number that was observed.
+    Min = 7,
+    /// Fields with values of any type, maps among them.
+    Map = 8,
 }
 
 impl Type {
+    /// All types.
+    pub const ALL: [Type; 8] = [
+        Type::Register,
+        Type::Counter,
+        Type::Set,
+        Type::Multi,
+        Type::Flag,
+        Type::Max,
+        Type::Min,
+        Type::Map,
+    ];
+
+    /// The order in which the types of one field come to be read: where it has several, the first.
+    pub const PRECEDENCE: [Type; 8] = [
+        Type::Map,
+        Type::Multi,
+        Type::Register,
+        Type::Set,
+        Type::Counter,
+        Type::Max,
+        Type::Min,
+        Type::Flag,
+    ];
+
     /// The name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Type::Register => "register",
             Type::Counter => "counter",
             Type::Set => "set",
+            Type::Multi => "multi",
+            Type::Flag => "flag",
+            Type::Max => "max",
+            Type::Min => "min",
+            Type::Map => "map",
         }
+    }
+
+    /// The type of this name.
+    pub fn named(name: &str) -> Option<Type> {
+        Type::ALL.into_iter().find(|known| known.as_str() == name)
     }
 }
 
@@ -50,6 +94,16 @@ pub enum Head {
     Counter,
     /// The key is a set; its members are rows of their own.
     Set,
+    /// One of a multi-value register's values.
+    Multi(Blob),
+    /// A flag: whether this write enabled it.
+    Flag(bool),
+    /// A number that a maximum has observed.
+    Max(i64),
+    /// A number that a minimum has observed.
+    Min(i64),
+    /// The key is a map; its fields are rows of their own.
+    Map,
 }
 
 impl Head {
@@ -59,8 +113,74 @@ impl Head {
             Head::Register(_) => Type::Register,
             Head::Counter => Type::Counter,
             Head::Set => Type::Set,
+            Head::Multi(_) => Type::Multi,
+            Head::Flag(_) => Type::Flag,
+            Head::Max(_) => Type::Max,
+            Head::Min(_) => Type::Min,
+            Head::Map => Type::Map,
         }
     }
+
+    /// The bytes of a register or a multi-value register.
+    pub(crate) fn bytes(&self) -> Option<(&ContentType, &[u8])> {
+        match self {
+            Head::Register(register) => Some((&register.content_type, &register.value)),
+            Head::Multi(blob) => Some((&blob.content_type, &blob.value)),
+            _ => None,
+        }
+    }
+
+    /// All of it but the type and a register's stamp.
+    pub(crate) fn encode_value(&self, out: &mut Vec<u8>) {
+        match self {
+            Head::Register(Register { content_type, value, .. }) | Head::Multi(Blob { content_type, value }) => {
+                content_type.encode(out);
+                codec::put_bytes(out, value);
+            }
+            Head::Flag(enabled) => out.push(u8::from(*enabled)),
+            Head::Max(number) | Head::Min(number) => codec::put_signed(out, (*number).into()),
+            Head::Counter | Head::Set | Head::Map => {}
+        }
+    }
+
+    /// Reads what [`Head::encode_value`] wrote. `stamp` reads a register's, where there is one.
+    pub(crate) fn decode_value(
+        key_type: Type,
+        input: &mut Reader<'_>,
+        stamp: impl FnOnce(&mut Reader<'_>) -> Result<Hlc, DecodeError>,
+    ) -> Result<Head, DecodeError> {
+        Ok(match key_type {
+            Type::Register => {
+                let hlc = stamp(input)?;
+                let Blob { content_type, value } = Blob::decode(input)?;
+                Head::Register(Register { hlc, content_type, value })
+            }
+            Type::Multi => Head::Multi(Blob::decode(input)?),
+            Type::Flag => match input.u8()? {
+                0 => Head::Flag(false),
+                1 => Head::Flag(true),
+                tag => return Err(DecodeError::Tag { what: "flag", tag }),
+            },
+            Type::Max => Head::Max(number(input)?),
+            Type::Min => Head::Min(number(input)?),
+            Type::Counter => Head::Counter,
+            Type::Set => Head::Set,
+            Type::Map => Head::Map,
+        })
+    }
+}
+
+fn number(input: &mut Reader<'_>) -> Result<i64, DecodeError> {
+    i64::try_from(input.signed()?).map_err(|_| DecodeError::Number)
+}
+
+/// Bytes, and what they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// What the bytes are.
+    pub content_type: ContentType,
+    /// The bytes, as they were put.
+    pub value: Vec<u8>,
 }
 
 /// One write to a register.
@@ -264,20 +384,12 @@ impl Encode for ContentType {
     }
 }
 
-impl Encode for Register {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.hlc.0.to_be_bytes());
-        self.content_type.encode(out);
-        codec::put_bytes(out, &self.value);
-    }
-
+impl Blob {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (hlc, content_type) = (Hlc(input.u64()?), ContentType::decode(input)?);
+        let content_type = ContentType::decode(input)?;
         match input.bytes()? {
-            value if value.len() <= VALUE_BYTES_MAX => {
-                Ok(Register { hlc, content_type, value: value.to_vec() })
-            }
-            _ => Err(DecodeError::Invalid("register: longer than any setting allows")),
+            value if value.len() <= VALUE_BYTES_MAX => Ok(Blob { content_type, value: value.to_vec() }),
+            _ => Err(DecodeError::Invalid("value: longer than any setting allows")),
         }
     }
 }
@@ -288,12 +400,9 @@ impl Encode for Type {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match input.u8()? {
-            1 => Ok(Type::Register),
-            2 => Ok(Type::Counter),
-            3 => Ok(Type::Set),
-            tag => Err(DecodeError::Tag { what: "type", tag }),
-        }
+        let tag = input.u8()?;
+        let found = Type::ALL.into_iter().find(|known| *known as u8 == tag);
+        found.ok_or(DecodeError::Tag { what: "type", tag })
     }
 }
 
@@ -301,16 +410,14 @@ impl Encode for Head {
     fn encode(&self, out: &mut Vec<u8>) {
         self.key_type().encode(out);
         if let Head::Register(register) = self {
-            register.encode(out);
+            out.extend_from_slice(&register.hlc.0.to_be_bytes());
         }
+        self.encode_value(out);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match Type::decode(input)? {
-            Type::Register => Head::Register(Register::decode(input)?),
-            Type::Counter => Head::Counter,
-            Type::Set => Head::Set,
-        })
+        let key_type = Type::decode(input)?;
+        Head::decode_value(key_type, input, |input| Ok(Hlc(input.u64()?)))
     }
 }
 
@@ -353,6 +460,9 @@ impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Head::Register(r) => write!(f, "register {:?} at {:?}", r.value.escape_ascii(), r.hlc),
+            Head::Multi(blob) => write!(f, "multi {:?}", blob.value.escape_ascii()),
+            Head::Flag(enabled) => write!(f, "flag {enabled}"),
+            Head::Max(number) | Head::Min(number) => write!(f, "{} {number}", self.key_type().as_str()),
             other => f.write_str(other.key_type().as_str()),
         }
     }
@@ -390,9 +500,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn heads_come_back(hlc: u64, value in proptest::collection::vec(any::<u8>(), 0..300), text in "[ -~]{1,40}") {
+        fn heads_come_back(
+            hlc: u64, value in proptest::collection::vec(any::<u8>(), 0..300), text in "[ -~]{1,40}", number: i64,
+        ) {
             let content_type = ContentType::new(&text).unwrap();
-            for head in [Head::Register(Register { hlc: Hlc(hlc), content_type, value }), Head::Counter, Head::Set] {
+            let multi = Head::Multi(Blob { content_type: content_type.clone(), value: value.clone() });
+            let register = Head::Register(Register { hlc: Hlc(hlc), content_type, value });
+            let numbers = [Head::Max(number), Head::Min(number), Head::Flag(number > 0)];
+            for head in [register, multi, Head::Counter, Head::Set, Head::Map].into_iter().chain(numbers) {
                 prop_assert_eq!(Head::from_bytes(&head.to_bytes()), Ok(head));
             }
         }

@@ -6,15 +6,18 @@
 //! Rules, checked when a delta is read from bytes:
 //! - it changes something;
 //! - what it kills or resets lies in its *past*: its deps, and its own origin's earlier deltas;
-//! - it touches each cell at most once, in canonical order (a [`Effect::Clear`] comes before the members it leaves).
+//! - it touches each cell at most once, in canonical order (a [`Effect::Remove`] comes before what it leaves, and so does a
+//!   [`Effect::Clear`]).
 //!
 //! On the wire a delta is written as the difference to the one before it in the same message (`Delta::encode_after`).
 
-use crate::cell::{self, Head, Register, SLOT_SEEN_BYTES_MIN, SlotSeen, Type, VALUE_BYTES_MAX};
+use crate::cell::{self, Head, SLOT_SEEN_BYTES_MIN, SlotSeen, Type};
 use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
+use crate::context::Seen;
 use crate::hlc::Hlc;
 use crate::id::{Dot, OriginId, Seq};
-use crate::name::{Bucket, ContentType, Key, Member};
+use crate::name::{Bucket, Key, Member};
+use crate::path::{Path, ROOT};
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
 use core::mem::{size_of, size_of_val};
@@ -41,13 +44,20 @@ pub struct Change {
     pub bucket: Bucket,
     /// The key.
     pub key: Key,
-    /// What was done, in canonical order, each cell once.
-    pub effects: Vec<Effect>,
+    /// What was done, and where within the key: in canonical order, each cell once.
+    pub effects: Vec<(Path, Effect)>,
 }
 
-/// What a delta did to one cell, or to a range of cells.
+/// What a delta did to one cell, or to a range of cells, of a key or of a field in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Kills all heads and members of a field, and of the fields in it, that are covered by `seen`, or by the delta's past where
+    /// `seen` is absent. At the key itself it takes its fields, and neither its head nor its members. (Counters are reset beside
+    /// it, by name: what is left of a slot cannot be told from a vector.)
+    Remove {
+        /// What the client had seen, where that is less than its replica had.
+        seen: Option<Seen>,
+    },
     /// Kills siblings of the head, and puts one in their place or none.
     Head {
         /// What its author saw there and takes away, ascending.
@@ -58,7 +68,7 @@ pub enum Effect {
     /// Kills all members of the set that are covered by `seen`, or by the delta's past where `seen` is absent.
     Clear {
         /// What the client had seen, where that is less than its replica had.
-        seen: Option<VersionVector>,
+        seen: Option<Seen>,
     },
     /// Kills a member's dots, and puts the delta's there or none.
     Member {
@@ -98,29 +108,39 @@ impl Effect {
     /// The order of effects in a change, and what makes two of them the same cell.
     fn place(&self) -> (u8, Option<&Member>) {
         match self {
-            Effect::Head { .. } => (0, None),
-            Effect::Clear { .. } => (1, None),
-            Effect::Member { member, .. } => (2, Some(member)),
-            Effect::Reset { .. } => (3, None),
-            Effect::Increment { .. } => (4, None),
+            Effect::Remove { .. } => (0, None),
+            Effect::Head { .. } => (1, None),
+            Effect::Clear { .. } => (2, None),
+            Effect::Member { member, .. } => (3, Some(member)),
+            Effect::Reset { .. } => (4, None),
+            Effect::Increment { .. } => (5, None),
         }
     }
 }
 
+/// Brings effects into the order of a change.
+pub(crate) fn sort(effects: &mut [(Path, Effect)]) {
+    effects.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
+}
+
+/// The order of effects in a change: by path, and there by cell.
+fn place_of((path, effect): &(Path, Effect)) -> (&Path, (u8, Option<&Member>)) {
+    (path, effect.place())
+}
+
 impl Effect {
     fn footprint(&self) -> usize {
-        size_of::<Effect>()
+        size_of::<(Path, Effect)>()
             + match self {
                 Effect::Head { kills, put } => {
-                    let value = match put {
-                        Some(Head::Register(register)) => {
-                            register.value.len() + register.content_type.as_str().len()
-                        }
-                        _ => 0,
-                    };
+                    let bytes = put.as_ref().and_then(Head::bytes);
+                    let value =
+                        bytes.map_or(0, |(content_type, value)| content_type.as_str().len() + value.len());
                     size_of_val(kills.as_slice()) + value
                 }
-                Effect::Clear { seen } => seen.as_ref().map_or(0, vector_footprint),
+                Effect::Remove { seen } | Effect::Clear { seen } => seen.as_ref().map_or(0, |seen| {
+                    vector_footprint(seen.vector()) + size_of_val(seen.dots())
+                }),
                 Effect::Member { member, kills, .. } => size_of_val(kills.as_slice()) + member.as_str().len(),
                 Effect::Reset { seen } => size_of_val(seen.as_slice()),
                 Effect::Increment { .. } => 0,
@@ -157,7 +177,8 @@ impl Delta {
     pub fn footprint(&self) -> usize {
         let changes = self.changes.iter().map(|change| {
             let names = change.bucket.as_str().len() + change.key.as_bytes().len();
-            size_of::<Change>() + names + change.effects.iter().map(Effect::footprint).sum::<usize>()
+            let effects = change.effects.iter().map(|(path, effect)| path.footprint() + effect.footprint());
+            size_of::<Change>() + names + effects.sum::<usize>()
         });
         size_of::<Delta>() + vector_footprint(&self.deps) + changes.sum::<usize>()
     }
@@ -173,7 +194,7 @@ impl Delta {
     /// Whether it keeps the rules at the head of this module, order and all: a peer would accept it.
     pub(crate) fn is_sound(&self) -> bool {
         let in_order = self.changes.is_sorted_by(|a, b| a.name() < b.name())
-            && self.changes.iter().all(|change| change.effects.is_sorted_by(|a, b| a.place() < b.place()));
+            && self.changes.iter().all(|change| change.effects.is_sorted_by(|a, b| place_of(a) < place_of(b)));
         in_order && self.check().is_ok()
     }
 
@@ -189,7 +210,7 @@ impl Delta {
             return Err(DecodeError::Invalid("delta: it changes nothing"));
         }
         let mut effects = self.changes.iter().flat_map(|change| &change.effects);
-        effects.try_for_each(|effect| self.check_effect(effect))
+        effects.try_for_each(|(_, effect)| self.check_effect(effect))
     }
 
     fn check_effect(&self, effect: &Effect) -> Result<(), DecodeError> {
@@ -198,7 +219,9 @@ impl Delta {
                 codec::ascending(kills, |dot| *dot, "delta: kills ascend")?;
                 kills.iter().all(|dot| self.knows(*dot))
             }
-            Effect::Clear { seen } => seen.as_ref().is_none_or(|seen| seen.iter().all(|dot| self.knows(dot))),
+            Effect::Remove { seen } | Effect::Clear { seen } => seen.as_ref().is_none_or(|seen| {
+                seen.vector().iter().chain(seen.dots().iter().copied()).all(|dot| self.knows(dot))
+            }),
             Effect::Reset { seen } => {
                 codec::ascending(seen, |slot| slot.id, "delta: slots ascend")?;
                 seen.iter().all(|slot| self.knows(Dot::new(slot.id.origin, slot.last.seq)))
@@ -301,8 +324,10 @@ impl Delta {
             codec::put_bytes(out, change.bucket.as_str().as_bytes());
             codec::put_bytes(out, change.key.as_bytes());
             codec::put_varint(out, change.effects.len() as u64);
-            for effect in &change.effects {
-                encode_effect(effect, self.hlc, out);
+            let mut at = &ROOT;
+            for (path, effect) in &change.effects {
+                encode_effect(effect, (path != at).then_some(path), self.hlc, out);
+                at = path;
             }
         }
     }
@@ -361,13 +386,14 @@ fn decode_deps_after(earlier: &VersionVector, input: &mut Reader<'_>) -> Result<
 }
 
 fn decode_change(hlc: Hlc, input: &mut Reader<'_>) -> Result<Change, DecodeError> {
-    let bucket = Bucket::new(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
+    let bucket = Bucket::stored(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
     let key = Key::new(input.bytes()?).map_err(|_| DecodeError::Invalid("key"))?;
     let count = input.count(EFFECT_BYTES_MIN)?;
-    let mut effects: Vec<Effect> = codec::list_for(count);
+    let mut effects: Vec<(Path, Effect)> = codec::list_for(count);
     for _ in 0..count {
-        let effect = decode_effect(hlc, input)?;
-        if effects.last().is_some_and(|last| last.place() >= effect.place()) {
+        let at = effects.last().map_or(&ROOT, |(path, _)| path);
+        let effect = decode_effect(at, hlc, input)?;
+        if effects.last().is_some_and(|last| place_of(last) >= place_of(&effect)) {
             return Err(DecodeError::Invalid("delta: each cell once, in order"));
         }
         effects.push(effect);
@@ -385,35 +411,60 @@ mod tag {
     pub(super) const MEMBER_PUT: u8 = 6;
     pub(super) const RESET: u8 = 7;
     pub(super) const INCREMENT: u8 = 8;
+    pub(super) const CLEAR_SINGLES: u8 = 9;
+    pub(super) const REMOVE: u8 = 10;
+    pub(super) const REMOVE_SEEN: u8 = 11;
+    /// Added to a tag before which a path stands: another than that of the effect before.
+    pub(super) const ELSEWHERE: u8 = 0x80;
 }
 
-fn encode_effect(effect: &Effect, hlc: Hlc, out: &mut Vec<u8>) {
+/// Writes an effect: where, if that is elsewhere than the one before; and what.
+fn encode_effect(effect: &Effect, elsewhere: Option<&Path>, hlc: Hlc, out: &mut Vec<u8>) {
+    let mut tag = |tag: u8| {
+        out.push(tag | if elsewhere.is_some() { tag::ELSEWHERE } else { 0 });
+        if let Some(path) = elsewhere {
+            path.encode(out);
+        }
+    };
     match effect {
-        Effect::Head { kills, put: None } => {
-            out.push(tag::HEAD_KILL);
+        Effect::Head { kills, put } => {
+            tag(if put.is_some() { tag::HEAD_PUT } else { tag::HEAD_KILL });
             codec::put_list(out, kills);
+            if let Some(head) = put {
+                encode_head(head, hlc, out);
+            }
         }
-        Effect::Head { kills, put: Some(head) } => {
-            out.push(tag::HEAD_PUT);
-            codec::put_list(out, kills);
-            encode_head(head, hlc, out);
+        Effect::Clear { seen: None } => {
+            tag(tag::CLEAR);
+            out.push(0);
         }
-        Effect::Clear { seen: None } => out.extend_from_slice(&[tag::CLEAR, 0]),
+        Effect::Clear { seen: Some(seen) } if seen.dots().is_empty() => {
+            tag(tag::CLEAR_SEEN);
+            seen.vector().encode(out);
+        }
         Effect::Clear { seen: Some(seen) } => {
-            out.push(tag::CLEAR_SEEN);
+            tag(tag::CLEAR_SINGLES);
+            seen.encode(out);
+        }
+        Effect::Remove { seen: None } => {
+            tag(tag::REMOVE);
+            out.push(0);
+        }
+        Effect::Remove { seen: Some(seen) } => {
+            tag(tag::REMOVE_SEEN);
             seen.encode(out);
         }
         Effect::Member { member, kills, put } => {
-            out.push(if *put { tag::MEMBER_PUT } else { tag::MEMBER_KILL });
+            tag(if *put { tag::MEMBER_PUT } else { tag::MEMBER_KILL });
             codec::put_bytes(out, member.as_str().as_bytes());
             codec::put_list(out, kills);
         }
         Effect::Reset { seen } => {
-            out.push(tag::RESET);
+            tag(tag::RESET);
             codec::put_list(out, seen);
         }
         Effect::Increment { birth, previous, total, amount } => {
-            out.push(tag::INCREMENT);
+            tag(tag::INCREMENT);
             codec::put_varint(out, *birth);
             codec::put_varint(out, *previous);
             codec::put_signed(out, *total);
@@ -422,17 +473,32 @@ fn encode_effect(effect: &Effect, hlc: Hlc, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_effect(hlc: Hlc, input: &mut Reader<'_>) -> Result<Effect, DecodeError> {
-    Ok(match input.u8()? {
+/// Reads an effect, given the path of the one before it.
+fn decode_effect(at: &Path, hlc: Hlc, input: &mut Reader<'_>) -> Result<(Path, Effect), DecodeError> {
+    let tag = input.u8()?;
+    let path = match tag & tag::ELSEWHERE {
+        0 => at.clone(),
+        _ => match Path::decode(input)? {
+            path if path > *at => path,
+            _ => return Err(DecodeError::Invalid("delta: each cell once, in order")),
+        },
+    };
+    let effect = match tag & !tag::ELSEWHERE {
         tag::HEAD_KILL => Effect::Head { kills: input.list(DOT_BYTES_MIN)?, put: None },
         tag::HEAD_PUT => {
             Effect::Head { kills: input.list(DOT_BYTES_MIN)?, put: Some(decode_head(hlc, input)?) }
         }
-        tag::CLEAR => match input.u8()? {
-            0 => Effect::Clear { seen: None },
-            tag => return Err(DecodeError::Tag { what: "clear", tag }),
+        tag @ (tag::CLEAR | tag::REMOVE) => match (input.u8()?, tag) {
+            (0, tag::CLEAR) => Effect::Clear { seen: None },
+            (0, _) => Effect::Remove { seen: None },
+            (tag, _) => return Err(DecodeError::Tag { what: "clear", tag }),
         },
-        tag::CLEAR_SEEN => Effect::Clear { seen: Some(VersionVector::decode(input)?) },
+        tag::CLEAR_SEEN => Effect::Clear { seen: Some(Seen::all_of(&VersionVector::decode(input)?)) },
+        tag::CLEAR_SINGLES => match Seen::decode(input)? {
+            seen if seen.dots().is_empty() => return Err(DecodeError::Invalid("clear: no single delta")),
+            seen => Effect::Clear { seen: Some(seen) },
+        },
+        tag::REMOVE_SEEN => Effect::Remove { seen: Some(Seen::decode(input)?) },
         kind @ (tag::MEMBER_KILL | tag::MEMBER_PUT) => {
             let member = Member::new(input.text()?).map_err(|_| DecodeError::Invalid("member"))?;
             Effect::Member { member, kills: input.list(DOT_BYTES_MIN)?, put: kind == tag::MEMBER_PUT }
@@ -445,7 +511,8 @@ fn decode_effect(hlc: Hlc, input: &mut Reader<'_>) -> Result<Effect, DecodeError
             amount: cell::total(input)?,
         },
         tag => return Err(DecodeError::Tag { what: "effect", tag }),
-    })
+    };
+    Ok((path, effect))
 }
 
 /// As [`Head::encode`], with a register's stamp as what it exceeds the delta's by: nearly always nothing.
@@ -453,24 +520,14 @@ fn encode_head(head: &Head, hlc: Hlc, out: &mut Vec<u8>) {
     head.key_type().encode(out);
     if let Head::Register(register) = head {
         codec::put_signed(out, i128::from(register.hlc.0) - i128::from(hlc.0));
-        register.content_type.encode(out);
-        codec::put_bytes(out, &register.value);
     }
+    head.encode_value(out);
 }
 
 fn decode_head(hlc: Hlc, input: &mut Reader<'_>) -> Result<Head, DecodeError> {
-    Ok(match Type::decode(input)? {
-        Type::Counter => Head::Counter,
-        Type::Set => Head::Set,
-        Type::Register => {
-            let stamp = i128::from(hlc.0).checked_add(input.signed()?).ok_or(DecodeError::Number)?;
-            let hlc = Hlc(u64::try_from(stamp).map_err(|_| DecodeError::Number)?);
-            let content_type = ContentType::decode(input)?;
-            let value = input.bytes()?;
-            if value.len() > VALUE_BYTES_MAX {
-                return Err(DecodeError::Invalid("register: longer than any setting allows"));
-            }
-            Head::Register(Register { hlc, content_type, value: value.to_vec() })
-        }
+    let key_type = Type::decode(input)?;
+    Head::decode_value(key_type, input, |input| {
+        let stamp = i128::from(hlc.0).checked_add(input.signed()?).ok_or(DecodeError::Number)?;
+        Ok(Hlc(u64::try_from(stamp).map_err(|_| DecodeError::Number)?))
     })
 }

@@ -139,6 +139,8 @@ pub struct Changes {
     counted: Counted,
     /// How far a second count has come, if one is under way.
     check: Option<Counted>,
+    /// Whether written rows are named, for masks.
+    names: bool,
     changed: Changed,
 }
 
@@ -151,16 +153,26 @@ pub struct Changed {
     pub checked: Vec<(Place, u128)>,
     /// In the log.
     pub log_bytes: i64,
+    /// The rows of parts of keys that were written, where they are named.
+    pub written: Vec<Vec<u8>>,
 }
 
 impl Changes {
     /// Nothing has changed so far.
     pub fn new(seed: Seed, counted: Counted, check: Option<Counted>) -> Changes {
-        Changes { seed, counted, check, changed: Changed::default() }
+        Changes { seed, counted, check, names: false, changed: Changed::default() }
+    }
+
+    /// From now on written rows are named.
+    pub fn name_rows(&mut self) {
+        self.names = true;
     }
 
     /// A row changes: its canonical form before and after, `None` where it is not there.
     pub fn row(&mut self, space: Space, row: &[u8], before: Option<Vec<u8>>, after: Option<Vec<u8>>) {
+        if self.names && space == Space::Cell && after.is_some() {
+            self.changed.written.push(row.to_vec());
+        }
         let is_counted = self.counted.has(space, row);
         let is_checked = self.check.as_ref().is_some_and(|check| check.has(space, row));
         if !is_counted && !is_checked {

@@ -32,6 +32,12 @@ pub enum NameError {
     /// The member is empty or longer than [`MEMBER_BYTES_MAX`].
     #[error("a member has 1 to 4096 bytes")]
     Member,
+    /// The field's name is empty or longer than [`MEMBER_BYTES_MAX`].
+    #[error("the name of a field has 1 to 4096 bytes")]
+    Field,
+    /// The path to a field is deeper or longer than paths may be.
+    #[error("a path has at most 32 fields and 4096 bytes")]
+    Path,
     /// The content type is empty, too long, or has a character that no header may carry.
     #[error("a content type is 1 to 255 printable ASCII characters")]
     ContentType,
@@ -41,7 +47,23 @@ pub enum NameError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(String);
 
+/// The system's own bucket, in which each policy is a key named like its bucket. No user can name it.
+const POLICIES: &str = "_buckets";
+
 impl Bucket {
+    /// The bucket of policies.
+    pub fn policies() -> Self {
+        Bucket(POLICIES.into())
+    }
+
+    /// A bucket that stands in a row or a delta: a user's, or the system's own.
+    ///
+    /// # Errors
+    /// [`NameError::Bucket`].
+    pub fn stored(name: &str) -> Result<Self, NameError> {
+        if name == POLICIES { Ok(Bucket::policies()) } else { Bucket::new(name) }
+    }
+
     /// Checks a user's bucket name.
     ///
     /// # Errors
@@ -203,6 +225,9 @@ mod tests {
         for bad in ["", ".a", "_a", "A", "a b", "a/b", "ä", &"x".repeat(129)] {
             assert_eq!(Bucket::new(bad), Err(NameError::Bucket), "{bad}");
         }
+        assert_eq!(Bucket::new(POLICIES), Err(NameError::Bucket));
+        assert_eq!(Bucket::stored(POLICIES), Ok(Bucket::policies()));
+        assert_eq!(Bucket::stored("_other"), Err(NameError::Bucket));
     }
 
     #[test]

@@ -53,6 +53,20 @@ pub enum Bug {
     LogHole,
     /// A slot is removed as soon as all of it was reset, though others may still add to it or reset it.
     SpentSlotPurged,
+    /// A mask hides all rows in its range, also those that were written later.
+    MaskHidesNewer,
+    /// A mask is not kept over a restart.
+    MaskForgotten,
+    /// The sweeper takes a mask away before all its rows are swept.
+    MaskSweptHalf,
+    /// The root of the tree is told while rows wait to be swept.
+    MaskedRootTold,
+    /// A subtree's removal leaves the fields that lie below others.
+    SubtreeNotDeep,
+    /// The context of an answer covers all that its replica had, though the client had not seen all of it.
+    ContextOfAnswerWhole,
+    /// A disable takes away what its receiver has of the flag.
+    DisableByReceiver,
     /// The log is cut although a member lacks what is cut off, and this is said to be all there is.
     TruncationDenied,
 }

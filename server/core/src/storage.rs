@@ -54,6 +54,9 @@ pub enum StorageError {
     /// The disk could not be read or written.
     #[error("the disk failed: {0}")]
     Io(String),
+    /// Too many rows lie in the way that a large removal has taken away and that are not swept yet. Nothing is wrong with them.
+    #[error("many removed rows are not swept yet")]
+    Unswept,
 }
 
 impl fmt::Debug for StorageError {

@@ -46,6 +46,8 @@ pub struct Config {
     pub install_rows_max: usize,
     /// The bytes of that.
     pub install_bytes_max: u64,
+    /// Most rows that a removal looks through and takes away in its own batch. A larger one is done by a mask, and swept in portions.
+    pub removal_rows_max: usize,
     /// Rows of one portion of work.
     pub portion_rows: usize,
     /// How long it takes until all rows were read again and compared with the trees, in milliseconds.
@@ -78,6 +80,7 @@ impl Default for Config {
             repair_empty_min: 1_000,
             install_rows_max: 10_000,
             install_bytes_max: 16 << 20,
+            removal_rows_max: 10_000,
             portion_rows: 512,
             deep_check_ms: 24 * 60 * 60 * 1_000,
             log_keep_bytes: 32 << 20,

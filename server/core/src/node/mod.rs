@@ -114,7 +114,11 @@ impl Node {
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
-        let common = Common { seed: config.seed, planted: config.planted };
+        let common = Common {
+            seed: config.seed,
+            removal_rows_max: config.removal_rows_max,
+            planted: config.planted,
+        };
         let shard = |(id, found)| Shard {
             replica: Replica::open(id, origin, common, found),
             parking: Parking::default(),
@@ -123,7 +127,7 @@ impl Node {
         let replicas = shards.iter().map(|shard| {
             let replica = &shard.replica;
             let standing = replica.standing().clone();
-            (replica.shard(), standing, replica.is_counting(), replica.has_rubbish())
+            (replica.shard(), standing, replica.is_counting(), replica.has_rubbish(), !replica.masks().is_empty())
         });
         let upkeep = Upkeep::open(disk, replicas)?;
         Ok(Node {
@@ -246,9 +250,12 @@ impl Node {
 
     /// A key as the turn has it.
     fn with_view<T>(&self, disk: &dyn Read, place: Place<'_>, use_view: impl FnOnce(View<'_>) -> T) -> T {
-        let rows = Overlay { disk, batch: &self.turn.batch };
-        let vector = self.shard(place.shard).replica.vector();
-        use_view(View { disk: &rows, origins: &self.origins, vector, place })
+        let (rows, replica) = (Overlay { disk, batch: &self.turn.batch }, &self.shard(place.shard).replica);
+        let (origins, vector) = (&self.origins, replica.vector());
+        match replica.masks().is_empty() {
+            true => use_view(View { disk: &rows, origins, vector, place }),
+            false => use_view(View { disk: &replica.masked(&rows, origins), origins, vector, place }),
+        }
     }
 
     /// Hands an error of the disk on, or quarantines the replica whose row is damaged. (Where that is a row of the log, the
@@ -296,7 +303,9 @@ impl Node {
         self.turn.changed.insert(shard);
         self.announcements.changed(shard, now.mono_ms);
         let mut draft = Draft { disk, batch: &mut self.turn.batch, origins: &mut self.origins };
-        self.shards[usize::from(shard.0)].replica.apply(&mut draft, delta)?;
+        let replica = &mut self.shards[usize::from(shard.0)].replica;
+        replica.apply(&mut draft, delta)?;
+        self.upkeep.masked(shard, !replica.masks().is_empty());
         self.applied = self.applied.wrapping_add(1);
         self.try_held(shard);
         Ok(())
@@ -317,6 +326,7 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
             all.push(Found { unfinished, ..Found::default() });
             continue;
         }
+        let masks = rows::masks(disk, shard)?;
         let known = noted.remove(&shard).unwrap_or_default();
         let Stretches { low, ends, rubbish } = delta_log::stretches(disk, shard, &known)?;
         for last in ends.iter() {
@@ -328,7 +338,7 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
         // While rows are brought in, they are not those of a version vector.
         let kept = rows::get_tree(disk, shard)?.filter(|kept| kept.vector == ends && unfinished.is_none());
         let kept = kept.map(|kept| (kept.tree, kept.log_bytes));
-        all.push(Found { vector: ends, low, rubbish, unfinished, kept });
+        all.push(Found { vector: ends, low, rubbish, unfinished, kept, masks });
     }
     Ok(all)
 }

@@ -263,6 +263,10 @@ impl Node {
         let opens = matches!(answer, Answer::Opened { .. });
         if opens && incoming.receiver.is_opening() {
             let replica = &mut self.shards[usize::from(shard.0)].replica;
+            if !replica.masks().is_empty() && !replica.is_out_of_service() {
+                // A large removal was begun here meanwhile: it is swept first.
+                return self.abort_repair(now, disk, shard);
+            }
             // A damaged replica is repaired as if it held nothing.
             let tree = replica.tree().filter(|_| !replica.is_out_of_service()).cloned().unwrap_or_default();
             replica.freeze(true);

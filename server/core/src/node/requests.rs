@@ -1,12 +1,13 @@
 //! What clients ask: find the replica, read or mint, apply, answer. The turn's end tells the peers.
 
 use super::{Node, Now};
-use crate::cell::Type;
-use crate::context::Context;
+use crate::context::{Context, Seen};
 use crate::name::{Bucket, Key};
-use crate::replica::read::{self, Found};
+use crate::planted::Bug;
+use crate::policy::Policies;
+use crate::replica::read::{self, Found, ReadRequest};
 use crate::replica::write::{self, Author, Minted, WriteRequest, Written};
-use crate::rows::Place;
+use crate::rows::{self, Place};
 use crate::storage::{Overlay, Read, StorageError};
 use crate::types::{Failure, Refusal, View};
 use alloc::sync::Arc;
@@ -25,11 +26,8 @@ pub struct Request {
 /// What a client asks of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Reads it, as the type that is named or the only one it has.
-    Read {
-        /// The type that the client names.
-        named: Option<Type>,
-    },
+    /// Reads it, or a part of it.
+    Read(ReadRequest),
     /// Writes it.
     Write(WriteRequest),
 }
@@ -59,13 +57,13 @@ impl Node {
     ) -> Result<Reply, StorageError> {
         let Request { bucket, key, operation } = request;
         let shard = self.config.shards.shard_of(bucket, key);
-        let place = Place { shard, bucket, key };
+        let place = Place::key(shard, bucket, key);
         if self.shard(shard).replica.is_out_of_service() {
             return Ok(Reply::Refused(Refusal::Quarantined));
         }
         let answer = match operation {
-            Operation::Read { named } => {
-                self.with_view(disk, place, |view| read::read(view, *named)).map(Reply::Read)
+            Operation::Read(read) => {
+                self.with_view(disk, place, |view| read::read(view, read)).map(Reply::Read)
             }
             Operation::Write(write) => self.write(now, disk, place, write),
         };
@@ -73,7 +71,9 @@ impl Node {
             Ok(reply) => Ok(reply),
             Err(Failure::Refused(refusal)) => Ok(Reply::Refused(refusal)),
             Err(Failure::Storage(error)) => {
-                self.quarantine(shard, error)?;
+                // A row of the bucket's policy lies in another shard.
+                let damaged = rows::shard_of(&error).filter(|damaged| self.config.shards.contains(*damaged));
+                self.quarantine(damaged.unwrap_or(shard), error)?;
                 Ok(Reply::Refused(Refusal::Quarantined))
             }
         }
@@ -89,20 +89,34 @@ impl Node {
         let Minted { delta, written, slots } = {
             let replica = &self.shards[usize::from(place.shard.0)].replica;
             let rows = Overlay { disk, batch: &self.turn.batch };
-            let view = View { disk: &rows, origins: &self.origins, vector: replica.vector(), place };
+            let masked = replica.masked(&rows, &self.origins);
+            let seen: &dyn Read = if replica.masks().is_empty() { &rows } else { &masked };
+            let view = View { disk: seen, origins: &self.origins, vector: replica.vector(), place };
             let author = Author {
                 origin: replica.author(),
                 clock: &mut self.clock,
                 wall_ms: now.wall_ms,
                 planted: self.config.planted,
             };
-            write::mint(replica, view, author, request)?
+            let policies = Policies { disk: &rows, origins: &self.origins, shards: self.config.shards };
+            write::mint(replica, view, author, &|write| policies.default_of(place.bucket, write), request)?
         };
+        let before = delta.is_some().then(|| self.shard(place.shard).replica.vector().clone());
+        let dot = delta.as_ref().map(|delta| delta.dot);
         if let Some(delta) = delta {
             self.apply(now, disk, &delta, place.shard)?;
             self.fresh.entry(place.shard).or_default().push(Arc::new(delta));
         }
-        let context = Context { vector: self.shard(place.shard).replica.vector().clone(), slots };
+        let vector = self.shard(place.shard).replica.vector();
+        let whole = request.context.is_none() || self.config.planted.has(Bug::ContextOfAnswerWhole);
+        let context = match &request.context {
+            Some(context) if !whole && !written.shows_value() => {
+                let seen = context.seen.within(before.as_ref().unwrap_or(vector));
+                let seen = dot.map_or(seen.clone(), |dot| seen.and(dot));
+                Context { seen, slots: context.slots.clone() }
+            }
+            _ => Context { seen: Seen::all_of(vector), slots },
+        };
         Ok(Reply::Written { written, context })
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Upkeep {
     /// Shards whose log has rubbish, and those whose log is to be cut.
     rubbish: BTreeSet<ShardId>,
     cutting: BTreeSet<ShardId>,
+    /// Shards in which large removals are to be swept.
+    sweeping: BTreeSet<ShardId>,
     /// Deltas that were cut off the log since the start.
     cut: u64,
     /// The last shard that was checked because it was its turn, counted from the clock's beginning.
@@ -50,12 +52,13 @@ impl Upkeep {
     /// What is left to do from before the start.
     pub(super) fn open(
         disk: &dyn Read,
-        replicas: impl Iterator<Item = (ShardId, Standing, bool, bool)>,
+        replicas: impl Iterator<Item = (ShardId, Standing, bool, bool, bool)>,
     ) -> Result<Upkeep, StorageError> {
         let [staged, held] = rows::staged_shards(disk)?;
         let mut upkeep = Upkeep { staged, ..Upkeep::default() };
         upkeep.held = held.into_iter().map(|shard| (shard, None)).collect();
-        for (shard, standing, counts, has_rubbish) in replicas {
+        for (shard, standing, counts, has_rubbish, masked) in replicas {
+            upkeep.masked(shard, masked && standing == Standing::InService);
             upkeep.counting.extend(counts.then_some(shard));
             upkeep.rubbish.extend(has_rubbish.then_some(shard));
             if matches!(standing, Standing::Quarantined | Standing::Emptying { .. }) {
@@ -104,6 +107,14 @@ impl Upkeep {
         self.rubbish.insert(shard);
     }
 
+    /// A replica has masks, or has not.
+    pub(super) fn masked(&mut self, shard: ShardId, masked: bool) {
+        match masked {
+            true => drop(self.sweeping.insert(shard)),
+            false => drop(self.sweeping.remove(&shard)),
+        }
+    }
+
     /// What is staged is complete.
     pub(super) fn install(&mut self, shard: ShardId) {
         self.installing.insert(shard);
@@ -135,8 +146,8 @@ impl Upkeep {
     }
 
     fn has_work(&self) -> bool {
-        let sets =
-            [&self.counting, &self.installing, &self.staged, &self.emptying, &self.rubbish, &self.cutting];
+        let Upkeep { counting, installing, staged, emptying, rubbish, cutting, sweeping, .. } = self;
+        let sets = [counting, installing, staged, emptying, rubbish, cutting, sweeping];
         sets.iter().any(|set| !set.is_empty()) || self.held.values().any(Option::is_none)
     }
 
@@ -183,6 +194,7 @@ impl Node {
         self.first(|upkeep| &upkeep.emptying, |node, shard| node.empty_on(disk, shard))?;
         self.first(|upkeep| &upkeep.staged, |node, shard| node.remove_staged(disk, shard))?;
         self.first(|upkeep| &upkeep.counting, |node, shard| node.count_on(disk, shard))?;
+        self.first(|upkeep| &upkeep.sweeping, |node, shard| node.sweep_masks(disk, shard))?;
         self.first(|upkeep| &upkeep.rubbish, |node, shard| node.sweep_on(disk, shard))?;
         self.first(|upkeep| &upkeep.cutting, |node, shard| node.cut_on(disk, shard))?;
         let untried = self.upkeep.held.iter().find(|(_, tried)| tried.is_none());
@@ -218,10 +230,10 @@ impl Node {
 
     /// A replica is out of service: nothing is done for it as it was.
     pub(super) fn forget_upkeep(&mut self, shard: ShardId) {
-        let Upkeep { counting, installing, emptying, rubbish, cutting, held, refilling, .. } =
+        let Upkeep { counting, installing, emptying, rubbish, cutting, sweeping, held, refilling, .. } =
             &mut self.upkeep;
         refilling.remove(&shard);
-        for set in [counting, installing, emptying, rubbish, cutting] {
+        for set in [counting, installing, emptying, rubbish, cutting, sweeping] {
             set.remove(&shard);
         }
         held.remove(&shard);
@@ -263,6 +275,17 @@ impl Node {
         if !replica.is_counting() {
             upkeep.counting.remove(&shard);
         }
+        Ok(())
+    }
+
+    fn sweep_masks(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
+        let Node { shards, origins, turn, config, upkeep, .. } = self;
+        let replica = &mut shards[usize::from(shard.0)].replica;
+        replica.sweep_masks(&mut Draft { disk, batch: &mut turn.batch, origins }, config.portion_rows)?;
+        if replica.masks().is_empty() {
+            upkeep.masked(shard, false);
+        }
+        turn.changed.insert(shard);
         Ok(())
     }
 

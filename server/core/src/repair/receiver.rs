@@ -212,8 +212,9 @@ impl Receiver {
             }
             seen += 1;
             let leaf = seed.leaf(space, row);
-            if leaf <= list.limit && leaves.contains(&leaf) {
-                let hash = short(seed.row(space, row, rows::canonical(origins, space, row, value)?));
+            let canonical = rows::canonical(origins, space, row, value)?;
+            if let Some(canonical) = canonical.filter(|_| leaf <= list.limit && leaves.contains(&leaf)) {
+                let hash = short(seed.row(space, row, canonical));
                 list.add(leaf, Known { at: Position { space, row: row.to_vec() }, hash }, known_max);
             }
             Ok(ControlFlow::Continue(()))

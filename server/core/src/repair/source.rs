@@ -113,7 +113,9 @@ impl Source {
             if !wanted.has(seed.leaf(at.space, row)) {
                 return Ok(ControlFlow::Continue(()));
             }
-            let canonical = rows::canonical(origins, at.space, row, value)?;
+            let Some(canonical) = rows::canonical(origins, at.space, row, value)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
             let lost = planted.has(Bug::RepairRowLost) && row.last().is_some_and(|byte| byte % 4 == 1);
             if !wanted.find(short(seed.row(at.space, row, canonical.clone()))) && !lost {
                 *bytes += row.len() + canonical.len();

@@ -2,13 +2,15 @@
 
 use super::Replica;
 use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen};
+use crate::context::Seen;
 use crate::delta::{Delta, Effect};
 use crate::id::{Dot, Seq};
+use crate::masks::{self, Mask, Masking as Hides, Masks};
 use crate::merkle::Changes;
 use crate::name::Member;
 use crate::planted::{Bug, Planted};
-use crate::rows::{self, Origins, Pen, Place};
-use crate::storage::{Batch, Overlay, Read, StorageError};
+use crate::rows::{self, Content, HeadRow, Origins, Pen, Place};
+use crate::storage::{Batch, Overlay, Read, Space, StorageError};
 use crate::types::{self, register};
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
@@ -57,9 +59,10 @@ impl Replica {
     /// # Panics
     /// When the delta is not the next of its origin: the caller asks the gate first.
     pub fn apply(&mut self, draft: &mut Draft<'_>, delta: &Delta) -> Result<(), StorageError> {
-        let mut changes = self.changes();
-        draft.whole(|draft| self.change_rows(draft, &mut changes, delta))?;
+        let (mut changes, mut made) = (self.changes(), Vec::new());
+        draft.whole(|draft| self.change_rows(draft, &mut changes, &mut made, delta))?;
         self.count(delta.dot);
+        made.into_iter().for_each(|mask| self.masks.push(mask));
         self.count_changes(changes);
         Ok(())
     }
@@ -68,17 +71,22 @@ impl Replica {
         &self,
         draft: &mut Draft<'_>,
         changes: &mut Changes,
+        made: &mut Vec<Mask>,
         delta: &Delta,
     ) -> Result<(), StorageError> {
         let planted = self.common.planted;
         draft.origins.number(draft.batch, delta.dot.origin);
         let dropped = planted.has(Bug::DeltaDropped) && delta.dot.seq.is_multiple_of(8);
         for change in delta.changes.iter().filter(|_| !dropped) {
-            let place = Place { shard: self.shard, bucket: &change.bucket, key: &change.key };
-            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes };
-            for effect in &change.effects {
+            let place = Place::key(self.shard, &change.bucket, &change.key);
+            let masks = Masking { on: &self.masks, made, rows_max: self.common.removal_rows_max };
+            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masks };
+            for (path, effect) in &change.effects {
+                cells.place = place.at(path);
                 self.change_cell(&mut cells, delta, effect)?;
             }
+            cells.place = place;
+            cells.mark()?;
         }
         rows::put_delta(draft.batch, changes, self.shard, delta);
         Ok(())
@@ -94,6 +102,15 @@ impl Replica {
         counted.expect("the gate lets through only the next delta of an origin");
     }
 
+    /// What a removal takes away.
+    fn removed(&self, delta: &Delta, seen: &Option<Seen>) -> Seen {
+        match seen {
+            _ if self.common.planted.has(Bug::RangeKillByReceiver) => Seen::all_of(&self.vector),
+            Some(seen) => seen.clone(),
+            None => Seen::all_of(&delta.past()),
+        }
+    }
+
     fn change_cell(
         &self,
         cells: &mut Cells<'_, '_>,
@@ -103,11 +120,8 @@ impl Replica {
         match effect {
             Effect::Head { kills, put } => cells.head(kills, put.as_ref()),
             Effect::Member { member, kills, put } => cells.member(member, kills, *put),
-            Effect::Clear { .. } if self.common.planted.has(Bug::RangeKillByReceiver) => {
-                cells.clear(&self.vector)
-            }
-            Effect::Clear { seen: Some(seen) } => cells.clear(seen),
-            Effect::Clear { seen: None } => cells.clear(&delta.past()),
+            Effect::Clear { seen } => cells.remove(Hides::Members, &self.removed(delta, seen), &self.vector),
+            Effect::Remove { seen } => cells.remove(Hides::Below, &self.removed(delta, seen), &self.vector),
             Effect::Reset { seen } => cells.reset(seen),
             Effect::Increment { birth, previous, total, amount } => {
                 let last = Mark { seq: delta.dot.seq, total: *total };
@@ -119,11 +133,43 @@ impl Replica {
 
 /// The cells of one key, while a delta changes them.
 struct Cells<'a, 'd> {
+    /// The key, or the field of it that is changed.
     place: Place<'a>,
     dot: Dot,
     planted: Planted,
     draft: &'a mut Draft<'d>,
     changes: &'a mut Changes,
+    masks: Masking<'a>,
+}
+
+/// The masks of a replica, while a delta is applied.
+struct Masking<'a> {
+    /// Those that there were.
+    on: &'a Masks,
+    /// Those that this delta makes.
+    made: &'a mut Vec<Mask>,
+    /// Most rows that a removal takes away without one.
+    rows_max: usize,
+}
+
+/// Most bytes of rows that a removal takes away without a mask.
+const REMOVAL_BYTES_MAX: usize = 16 << 20;
+
+/// As `Cells::mark`, given what stands in the row of the head.
+pub(super) fn mark(
+    draft: &mut Draft<'_>,
+    changes: &mut Changes,
+    key: Place<'_>,
+    row: HeadRow,
+) -> Result<(), StorageError> {
+    if row == HeadRow::Head {
+        return Ok(());
+    }
+    let has_content = rows::parts(&draft.rows(), key)?.any();
+    if has_content != (row == HeadRow::Mark) {
+        Pen { batch: draft.batch, origins: draft.origins, changes }.mark(key, has_content);
+    }
+    Ok(())
 }
 
 impl Cells<'_, '_> {
@@ -134,7 +180,8 @@ impl Cells<'_, '_> {
     fn head(&mut self, kills: &[Dot], put: Option<&Head>) -> Result<(), StorageError> {
         let mut cell = self.read(rows::get_head(&self.draft.rows(), self.draft.origins, self.place))?;
         let before = rows::canonical_form(&cell);
-        cell.retain(|dot| !kills.contains(&dot));
+        let disables = self.planted.has(Bug::DisableByReceiver) && put == Some(&Head::Flag(false));
+        cell.retain(|dot| !kills.contains(&dot) && !disables);
         if let Some(head) = put {
             cell.put(self.dot, head.clone());
         }
@@ -161,21 +208,64 @@ impl Cells<'_, '_> {
         Ok(())
     }
 
-    fn clear(&mut self, seen: &VersionVector) -> Result<(), StorageError> {
-        let mut changed: Vec<(Member, Option<Vec<u8>>, Cell<()>)> = Vec::new();
-        rows::scan_members(&self.draft.rows(), self.draft.origins, self.place, &mut |member, mut cell| {
-            if cell.dots().any(|dot| seen.covers(dot)) {
-                let before = rows::canonical_form(&cell);
-                cell.retain(|dot| !seen.covers(dot));
-                changed.push((member, before, cell));
+    /// Takes away what was seen of a range of rows: in this batch, where they are few enough, and behind a mask where not.
+    fn remove(&mut self, hides: Hides, seen: &Seen, applied: &VersionVector) -> Result<(), StorageError> {
+        let prefixes = masks::prefixes(self.place, hides);
+        let room = self.masks.on.len() + self.masks.made.len() < masks::MASKS_MAX;
+        let rows_max = if room { self.masks.rows_max } else { usize::MAX };
+        let Some(changed) = self.seen_of(&prefixes, seen, rows_max)? else {
+            let name = (self.dot, self.masks.made.len() as u32);
+            if !self.planted.has(Bug::MaskForgotten) {
+                rows::put_mask(self.draft.batch, self.place, name, hides == Hides::Below, seen);
             }
-            ControlFlow::Continue(())
-        })?;
-        let place = self.place;
-        for (member, before, cell) in changed {
-            self.pen().member(place, &member, before, &cell);
+            self.changes.name_rows();
+            self.masks.made.push(Mask::new(name, self.place, hides, seen.clone(), seen.includes(applied)));
+            return Ok(());
+        };
+        for (row, before, after) in changed {
+            self.pen().content(Space::Cell, row, &before, &after);
         }
         Ok(())
+    }
+
+    /// The rows of which something was seen, as they are and as they are without that; `None` where there are too many to look
+    /// through.
+    fn seen_of(
+        &self,
+        prefixes: &[Vec<u8>],
+        seen: &Seen,
+        rows_max: usize,
+    ) -> Result<Option<Vec<(Vec<u8>, Content, Content)>>, StorageError> {
+        let (mut changed, mut count, mut bytes) = (Vec::new(), 0, 0);
+        let bytes_max = if rows_max == usize::MAX { usize::MAX } else { REMOVAL_BYTES_MAX };
+        let (rows, origins, shallow) =
+            (self.draft.rows(), &*self.draft.origins, self.planted.has(Bug::SubtreeNotDeep));
+        for prefix in prefixes.iter().take(if shallow { 1 } else { prefixes.len() }) {
+            rows.scan(Space::Cell, prefix, &[], &mut |row, value| {
+                (count, bytes) = (count + 1, bytes + row.len() + value.len());
+                if count > rows_max || bytes > bytes_max {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let before = Content::open(origins, Space::Cell, row, value)?;
+                let mut after = before.clone();
+                after.take_seen(seen);
+                if after != before {
+                    changed.push((row.to_vec(), before, after));
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok((count <= rows_max && bytes <= bytes_max).then_some(changed))
+    }
+
+    /// Sees to it that a key which has content, or may have, has a row for its head: a listing comes by it.
+    fn mark(&mut self) -> Result<(), StorageError> {
+        let found = rows::head_row(&self.draft.rows(), self.draft.origins, self.place);
+        let row = match found {
+            Err(_) if self.planted.has(Bug::ErrorReadAsAbsence) => HeadRow::None,
+            found => found?,
+        };
+        mark(self.draft, self.changes, self.place, row)
     }
 
     fn reset(&mut self, seen: &[SlotSeen]) -> Result<(), StorageError> {

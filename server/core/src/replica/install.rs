@@ -8,13 +8,13 @@
 //! - This holds for two whole replicas only: a row of its own is never merged. What is not staged is equal on both sides.
 //! - Nothing that the source had applied and the own log lacks can be sent on from the log: its low mark is raised.
 
-use super::{Draft, Replica, Standing};
+use super::{Draft, Replica, Standing, apply};
 use crate::cell::{Cell, Head};
 use crate::delta_log;
 use crate::hlc::Hlc;
 use crate::id::Dot;
 use crate::planted::Bug;
-use crate::rows::{self, AtMost, Content, Pen, Staged, Unfinished};
+use crate::rows::{self, AtMost, Content, Pen, Place, Staged, Unfinished};
 use crate::storage::StorageError;
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
@@ -60,7 +60,13 @@ impl Replica {
                 }
                 rows::delete_staged(draft.batch, self.shard, space, &row);
                 let mut pen = Pen { batch: draft.batch, origins: draft.origins, changes: &mut changes };
+                let owner = rows::owner(space, &row);
                 pen.content(space, row, &before, &merged);
+                if let Some((shard, bucket, key)) = owner {
+                    let key = Place::key(shard, &bucket, &key);
+                    let row = rows::head_row(&draft.rows(), draft.origins, key)?;
+                    apply::mark(draft, &mut changes, key, row)?;
+                }
             }
             Ok(installed)
         })?;

@@ -25,18 +25,22 @@ pub(crate) use upkeep::Held;
 use crate::delta::Delta;
 use crate::delta_log::Reach;
 use crate::id::{Dot, OriginId, Seq, ShardId};
+use crate::masks::{Mask, Masked, Masking, Masks};
 use crate::merkle::{Changed, Changes, Counted, Seed, Tree};
 use crate::planted::{Bug, Planted};
 use crate::rows::{self, Origins, Unfinished, VisitContent};
 use crate::storage::{Batch, Read, StorageError};
 use crate::version_vector::{ORIGINS_MAX, VersionVector};
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 /// What all replicas of a node have in common.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Common {
     /// The seed of digests.
     pub seed: Seed,
+    /// Most rows that a removal takes away in its own batch.
+    pub removal_rows_max: usize,
     /// Deliberate bugs.
     pub planted: Planted,
 }
@@ -92,6 +96,9 @@ pub struct Replica {
     check: Option<(Tree, Counted)>,
     /// The version vector for which the disk keeps the tree.
     kept_at: Option<VersionVector>,
+    /// Large removals that are not swept yet, and how far the oldest is.
+    masks: Masks,
+    swept: Option<(usize, Vec<u8>)>,
 }
 
 /// What to do with a delta that arrived.
@@ -116,12 +123,13 @@ pub(crate) struct Found {
     pub(crate) unfinished: Option<Unfinished>,
     /// The tree, and the bytes of the log, if they were kept.
     pub(crate) kept: Option<(Tree, u64)>,
+    pub(crate) masks: Vec<rows::MaskRow>,
 }
 
 impl Replica {
     /// The replica that was found on the disk.
     pub(crate) fn open(shard: ShardId, author: OriginId, common: Common, found: Found) -> Self {
-        let Found { vector, low, rubbish, unfinished, kept } = found;
+        let Found { vector, low, rubbish, unfinished, kept, masks } = found;
         let standing = match unfinished {
             None => Standing::InService,
             Some(Unfinished::Damaged(_)) => Standing::Quarantined,
@@ -153,6 +161,8 @@ impl Replica {
             log_bytes,
             check: None,
             kept_at,
+            masks: Masks::of(masks.into_iter().map(|row| mask(shard, row)).collect()),
+            swept: None,
         }
     }
 
@@ -196,9 +206,20 @@ impl Replica {
         self.frozen
     }
 
-    /// The tree of all its rows; `None` until they have been counted.
+    /// The tree of all its content; `None` until its rows have been counted, and while some of them are to be swept away.
     pub fn tree(&self) -> Option<&Tree> {
-        self.counted.has_cells().then_some(&self.tree)
+        let masked = !self.masks.is_empty() && !self.common.planted.has(Bug::MaskedRootTold);
+        (self.counted.has_cells() && !masked).then_some(&self.tree)
+    }
+
+    /// Large removals that are not swept yet.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
+    /// Its rows as they are to be read.
+    pub(crate) fn masked<'a>(&'a self, disk: &'a dyn Read, origins: &'a Origins) -> Masked<'a> {
+        Masked { disk, origins, masks: &self.masks, planted: self.common.planted }
     }
 
     /// Bytes of the log; `None` until they have been counted.
@@ -280,18 +301,26 @@ impl Replica {
         origins: &Origins,
         visit: VisitContent<'_>,
     ) -> Result<(), StorageError> {
-        rows::scan_canonical(disk, origins, self.shard, visit)
+        match self.masks.is_empty() {
+            true => rows::scan_canonical(disk, origins, self.shard, visit),
+            false => rows::scan_canonical(&self.masked(disk, origins), origins, self.shard, visit),
+        }
     }
 
     /// Where a step's changes of the tree are gathered.
     fn changes(&self) -> Changes {
         let check = self.check.as_ref().map(|(_, counted)| counted.clone());
-        Changes::new(self.common.seed, self.counted.clone(), check)
+        let mut changes = Changes::new(self.common.seed, self.counted.clone(), check);
+        if !self.masks.is_empty() {
+            changes.name_rows();
+        }
+        changes
     }
 
     /// A step is certain: its changes count.
     fn count_changes(&mut self, changes: Changes) {
-        let Changed { leaves, checked, log_bytes } = changes.end();
+        let Changed { leaves, checked, log_bytes, written } = changes.end();
+        self.masks.wrote(&written);
         for (leaf, by) in leaves {
             self.tree.add(leaf, by);
         }
@@ -302,4 +331,11 @@ impl Replica {
         }
         self.log_bytes += log_bytes;
     }
+}
+
+/// A mask that was kept. What was written under it since is not known any more.
+fn mask(shard: ShardId, row: rows::MaskRow) -> Mask {
+    let rows::MaskRow { name, bucket, key, path, below, seen } = row;
+    let place = rows::Place { shard, bucket: &bucket, key: &key, path: &path };
+    Mask::new(name, place, if below { Masking::Below } else { Masking::Members }, seen, false)
 }

@@ -1,13 +1,15 @@
 //! What a replica does for itself, in portions: count its rows after an unclean start, check them, cut its log, and empty
 //! itself when a row is damaged.
 
-use super::{Draft, Gate, Replica, Standing};
+use super::{Draft, Gate, Replica, Standing, apply};
 use crate::delta::Delta;
 use crate::delta_log::{self, Cut};
 use crate::id::{Dot, OriginId, ShardId};
+use crate::masks::{Mask, Masks};
 use crate::merkle::{Counted, Tree};
-use crate::rows::{self, AtMost, KeptTree, Origins, Remove, Unfinished};
-use crate::storage::{Batch, Overlay, Space, StorageError};
+use crate::planted::Bug;
+use crate::rows::{self, AtMost, Content, KeptTree, Origins, Pen, Place, Remove, Unfinished};
+use crate::storage::{Batch, Overlay, Read, Space, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -78,7 +80,8 @@ impl Replica {
 
     /// Keeps the tree for the next start, unless it is kept already or not known.
     pub(crate) fn keep_tree(&mut self, batch: &mut Batch) {
-        let known = self.counted == Counted::All && self.standing == Standing::InService;
+        let known =
+            self.counted == Counted::All && self.standing == Standing::InService && self.masks.is_empty();
         if known && !self.vector.is_empty() && self.kept_at.as_ref() != Some(&self.vector) {
             let log_bytes = self.log_bytes.max(0) as u64;
             let kept = KeptTree { vector: self.vector.clone(), log_bytes, tree: self.tree.clone() };
@@ -109,8 +112,9 @@ fn count(
         match space {
             Space::Log => log_bytes += (row.len() + value.len()) as i64,
             space => {
-                let canonical = rows::canonical(origins, *space, row, value)?;
-                tree.add(seed.leaf(*space, row), seed.row(*space, row, canonical));
+                if let Some(canonical) = rows::canonical(origins, *space, row, value)? {
+                    tree.add(seed.leaf(*space, row), seed.row(*space, row, canonical));
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -192,6 +196,62 @@ impl Replica {
     }
 }
 
+// -- large removals ----------------------------------------------------------------------------------------------------
+
+impl Replica {
+    /// Takes away rows that the oldest mask hides, looking at no more than `rows_max`; and the mask, when there are none left.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing has changed then.
+    pub(crate) fn sweep_masks(&mut self, draft: &mut Draft<'_>, rows_max: usize) -> Result<(), StorageError> {
+        let Some(mask) = self.masks.first().cloned() else { return Ok(()) };
+        let (number, from) = self.swept.take().unwrap_or_default();
+        let Some(prefix) = mask.prefixes().get::<usize>(number) else {
+            return self.swept_all(draft, &mask);
+        };
+        let (mut seen, mut next, mut swept) = (0, None, Vec::new());
+        let (masks, planted) = (&self.masks, self.common.planted);
+        draft.rows().scan(Space::Cell, prefix, &from, &mut |row, value| {
+            if seen == rows_max {
+                next = Some(row.to_vec());
+                return Ok(ControlFlow::Break(()));
+            }
+            seen += 1;
+            let before = Content::open(draft.origins, Space::Cell, row, value)?;
+            let mut after = before.clone();
+            masks.hide(row, &mut after, planted);
+            if after != before {
+                swept.push((row.to_vec(), before, after));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut changes = self.changes();
+        for (row, before, after) in swept {
+            let mut pen = Pen { batch: draft.batch, origins: draft.origins, changes: &mut changes };
+            pen.content(Space::Cell, row, &before, &after);
+        }
+        draft.batch.commit();
+        self.count_changes(changes);
+        let half = planted.has(Bug::MaskSweptHalf);
+        self.swept = Some(next.filter(|_| !half).map_or((number + 1, Vec::new()), |row| (number, row)));
+        Ok(())
+    }
+
+    fn swept_all(&mut self, draft: &mut Draft<'_>, mask: &Mask) -> Result<(), StorageError> {
+        let mut changes = self.changes();
+        let key = Place::key(self.shard, &mask.bucket, &mask.key);
+        draft.whole(|draft| {
+            let row = rows::head_row(&draft.rows(), draft.origins, key)?;
+            apply::mark(draft, &mut changes, key, row)?;
+            rows::delete_mask(draft.batch, self.shard, mask.name);
+            Ok(())
+        })?;
+        self.count_changes(changes);
+        self.masks.drop_first();
+        Ok(())
+    }
+}
+
 // -- emptying, and filling again ----------------------------------------------------------------------------------------
 
 impl Replica {
@@ -202,7 +262,9 @@ impl Replica {
         had.join(&core::mem::take(&mut self.had));
         let unfinished = Unfinished::Emptying { had: had.clone(), theirs: theirs.clone() };
         rows::put_unfinished(batch, self.shard, &unfinished);
+        self.masks.iter().for_each(|mask| rows::delete_mask(batch, self.shard, mask.name));
         batch.commit();
+        (self.masks, self.swept) = (Masks::default(), None);
         self.standing = Standing::Emptying { had, theirs };
         self.author = author;
     }

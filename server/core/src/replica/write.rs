@@ -1,71 +1,23 @@
 //! Writing a key: from a client's operation, and what its replica has there, to a delta. Nothing is changed here.
 
 use super::Replica;
-use crate::cell::{Cell, Head, Register, SlotSeen, Type, VALUE_BYTES_MAX};
+use crate::cell::{SlotSeen, Type};
 use crate::context::Context;
-use crate::delta::{Change, Delta, Effect};
-use crate::hlc::{Clock, Hlc};
-use crate::id::{Dot, OriginId};
-use crate::name::ContentType;
+use crate::delta::{self, Change, Delta, Effect};
+use crate::hlc::Clock;
+use crate::id::OriginId;
+use crate::path::Path;
 use crate::planted::Planted;
 use crate::rows;
-use crate::types::counter::{CounterOp, Slots};
-use crate::types::set::{SetChange, SetOp};
-use crate::types::{Failure, Refusal, View, choose, counter, register, seen_heads, set};
+use crate::storage::StorageError;
+use crate::types::counter::Slots;
+use crate::types::{Failure, Node, Refusal, Stamp, View, choose, map, seen_heads, set, update};
 use alloc::vec::Vec;
 
-/// What a client does to one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// Sets a register.
-    Put {
-        /// What the bytes are.
-        content_type: ContentType,
-        /// The bytes; at most [`VALUE_BYTES_MAX`].
-        value: Vec<u8>,
-    },
-    /// Takes the key away, whatever it is.
-    Delete,
-    /// Updates a counter, all operations as one.
-    Counter(Vec<CounterOp>),
-    /// Updates a set, all operations as one.
-    Set(Vec<SetOp>),
-}
+pub use crate::types::{Write, Written};
 
 /// Most operations, and set members in them, of one write. A write of more is refused.
 pub const OPERATIONS_MAX: usize = 1_000;
-
-impl Write {
-    /// How many operations and members it has.
-    fn size(&self) -> usize {
-        match self {
-            Write::Put { .. } | Write::Delete => 1,
-            Write::Counter(ops) => ops.len(),
-            Write::Set(ops) => ops.iter().map(SetOp::size).sum(),
-        }
-    }
-
-    /// The type that knows this operation; every type knows DELETE.
-    fn fits(&self) -> Option<Type> {
-        match self {
-            Write::Put { .. } => Some(Type::Register),
-            Write::Delete => None,
-            Write::Counter(_) => Some(Type::Counter),
-            Write::Set(_) => Some(Type::Set),
-        }
-    }
-}
-
-/// What a write answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Put or deleted.
-    Done,
-    /// What the counter reads now.
-    Counter(i128),
-    /// What changed in the set.
-    Set(SetChange),
-}
 
 /// A write, and how the client wants it understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +28,15 @@ pub struct WriteRequest {
     pub named: Option<Type>,
     /// What the client had seen of the key: only that is taken away. `None` is all that this replica has.
     pub context: Option<Context>,
+    /// Whether a PUT insists on overwriting all that this replica has, seen or not.
+    pub overwrites: bool,
+}
+
+impl WriteRequest {
+    /// A write that says nothing more.
+    pub fn of(write: Write) -> Self {
+        WriteRequest { write, named: None, context: None, overwrites: false }
+    }
 }
 
 /// Who writes, and when.
@@ -102,7 +63,7 @@ pub struct Minted {
     pub slots: Vec<SlotSeen>,
 }
 
-/// Decides what a write does.
+/// Decides what a write does. `policy`: the type that the bucket's policy gives to a key which this write creates, if it says any.
 ///
 /// # Errors
 /// A [`Refusal`], and the disk's.
@@ -110,27 +71,26 @@ pub fn mint(
     replica: &Replica,
     view: View<'_>,
     author: Author<'_>,
+    policy: &dyn Fn(&Write) -> Result<Option<Type>, StorageError>,
     request: &WriteRequest,
 ) -> Result<Minted, Failure> {
-    let WriteRequest { write, named, context } = request;
+    let WriteRequest { write, named, context, overwrites } = request;
     if write.size() > OPERATIONS_MAX {
         return Err(Refusal::TooManyOperations.into());
     }
-    if let (Some(named), Some(fits)) = (*named, write.fits())
-        && named != fits
-    {
+    if let Some(named) = named.filter(|named| !write.fits(*named)) {
         return Err(Refusal::TypeMisfit { named }.into());
     }
-    let head = view.head()?;
-    let key = Existing { view, types: view.types(&head)?, head, named: *named, context: context.as_ref() };
-    key.check(write)?;
-    let dot = replica.next_dot();
-    let hlc = author.clock.stamp(author.wall_ms);
-    let mut slots = match write.fits() == Some(Type::Counter) || key.types.contains(&Type::Counter) {
+    let (context, overwrites, planted) = (context.as_ref(), *overwrites, author.planted);
+    let node = Node { view, head: view.head()?, context, overwrites, planted };
+    let key = Existing { types: view.types(&node.head)?, node, named: *named };
+    let key_type = key.type_for(write, policy)?;
+    let stamp = Stamp { dot: replica.next_dot(), hlc: author.clock.stamp(author.wall_ms) };
+    let mut slots = match key_type == Some(Type::Counter) || key.types.contains(&Type::Counter) {
         true => Slots::read(view)?,
         false => Slots::default(),
     };
-    let (effects, written) = key.effects(write, &mut slots, dot, hlc, author.planted)?;
+    let (effects, written) = key.effects(write, key_type, &mut slots, stamp)?;
     let slots = slots.seen();
     if effects.is_empty() {
         return Ok(Minted { delta: None, written, slots });
@@ -140,83 +100,85 @@ pub fn mint(
     }
     let change = Change { bucket: view.place.bucket.clone(), key: view.place.key.clone(), effects };
     let deps = replica.vector().without(author.origin);
-    let delta = Delta { dot, generation: 0, deps, hlc, changes: alloc::vec![change] };
+    let delta =
+        Delta { dot: stamp.dot, generation: 0, deps, hlc: stamp.hlc, changes: alloc::vec![change] };
     assert!(delta.is_sound(), "no peer would accept {delta:?}");
     Ok(Minted { delta: Some(delta), written, slots })
 }
 
 /// What is there of the key that is written to.
 struct Existing<'a> {
-    view: View<'a>,
-    head: Cell<Head>,
+    node: Node<'a>,
     types: Vec<Type>,
     named: Option<Type>,
-    context: Option<&'a Context>,
 }
 
 impl Existing<'_> {
-    /// Refuses a write that does not fit the key's type.
-    fn check(&self, write: &Write) -> Result<(), Refusal> {
-        let Some(fits) = write.fits() else { return Ok(()) };
+    /// The type as which a write works on the key, or creates it; none for DELETE. A write that does not fit is refused.
+    fn type_for(
+        &self,
+        write: &Write,
+        policy: &dyn Fn(&Write) -> Result<Option<Type>, StorageError>,
+    ) -> Result<Option<Type>, Failure> {
+        let Some(default) = write.default_type() else { return Ok(None) };
         match choose(&self.types, self.named)? {
-            Some(is) if is != fits => Err(Refusal::WrongType { is }),
-            _ => Ok(()),
+            Some(is) if write.fits(is) => Ok(Some(is)),
+            Some(is) => Err(Refusal::WrongType { is }.into()),
+            None if self.named.is_some() => Ok(self.named),
+            None => Ok(policy(write)?.filter(|chosen| write.fits(*chosen)).or(Some(default))),
         }
     }
 
-    /// What a write that fits does, as the delta `dot` at `hlc`. The counter's slots are left as they are afterwards.
+    /// What a write that fits does. The counter's slots are left as they are afterwards.
     fn effects(
         &self,
         write: &Write,
+        key_type: Option<Type>,
         slots: &mut Slots,
-        dot: Dot,
-        hlc: Hlc,
-        planted: Planted,
-    ) -> Result<(Vec<Effect>, Written), Failure> {
-        Ok(match write {
-            Write::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
-                return Err(Refusal::ValueTooLarge.into());
+        stamp: Stamp,
+    ) -> Result<(Vec<(Path, Effect)>, Written), Failure> {
+        match (write, key_type) {
+            (Write::Map(ops), _) => {
+                let (effects, changed) = map::write(&self.node, ops, stamp)?;
+                Ok((effects, Written::Map(changed)))
             }
-            Write::Put { content_type, value } => {
-                let hlc = hlc.above(register::highest(&self.head));
-                let register = Register { hlc, content_type: content_type.clone(), value: value.clone() };
-                (alloc::vec![register::put(&self.head, self.context, register)?], Written::Done)
+            (write, Some(key_type)) => {
+                let (effects, written) = update(&self.node, key_type, write, slots, stamp)?;
+                Ok((effects.into_iter().map(|effect| (Path::default(), effect)).collect(), written))
             }
-            Write::Delete => (self.delete(slots, planted)?, Written::Done),
-            Write::Counter(ops) => {
-                let (effects, value) = counter::update(&self.head, slots, self.context, ops, dot)?;
-                (effects, Written::Counter(value))
-            }
-            Write::Set(ops) => {
-                let (effects, change) = set::update(self.view, &self.head, self.context, ops, planted)?;
-                (effects, Written::Set(change))
-            }
-        })
+            (_, None) => Ok((self.delete(slots)?, Written::Done)),
+        }
     }
 
     /// Takes away all that this replica sees of the key, or what the context has seen of that; of one type, where one
     /// is named.
-    fn delete(&self, slots: &mut Slots, planted: Planted) -> Result<Vec<Effect>, Failure> {
+    fn delete(&self, slots: &mut Slots) -> Result<Vec<(Path, Effect)>, Failure> {
         if self.named.is_some() {
             choose(&self.types, self.named)?;
         }
+        let Node { view, head, context, planted, .. } = &self.node;
         let takes = |key_type: Type| self.named.is_none_or(|named| named == key_type);
         let mut effects = Vec::new();
-        let kills = seen_heads(&self.head, self.context, takes);
+        let kills = seen_heads(head, *context, takes);
         if !kills.is_empty() {
-            effects.push(Effect::Head { kills, put: None });
+            effects.push((Path::default(), Effect::Head { kills, put: None }));
         }
-        let parts = rows::parts(self.view.disk, self.view.place)?;
+        let parts = rows::parts(view.disk, view.place)?;
         if takes(Type::Set) && parts.members {
-            effects.extend(set::clear(self.view, self.context, planted)?);
+            effects.extend(set::clear(*view, *context, *planted)?.map(|clear| (Path::default(), clear)));
         }
         if takes(Type::Counter) && parts.slots {
-            effects.extend(match self.types.contains(&Type::Counter) {
-                true => slots.reset(self.context),
+            let reset = match self.types.contains(&Type::Counter) {
+                true => slots.reset(*context),
                 // The head names other types alone, and nobody has been shown these.
-                false => Slots::read(self.view)?.reset(self.context),
-            });
+                false => Slots::read(*view)?.reset(*context),
+            };
+            effects.extend(reset.map(|reset| (Path::default(), reset)));
         }
+        if takes(Type::Map) && parts.fields {
+            effects.append(&mut map::removal(*view, *context, *planted)?);
+        }
+        delta::sort(&mut effects);
         Ok(effects)
     }
 }

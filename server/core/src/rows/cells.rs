@@ -2,12 +2,14 @@
 
 use super::keys::{self, Place};
 use super::origins::Origins;
-use super::sealed::{corrupt, open_row, put_row};
+use super::sealed::{corrupt, open_row, put_row, seal};
 use crate::cell::{Cell, Head, Slot, SlotId};
 use crate::codec::{self, DecodeError, Encode, Reader};
+use crate::context::Seen;
 use crate::id::{Dot, OriginId, ShardId};
 use crate::merkle::Changes;
 use crate::name::Member;
+use crate::path::{Field, Path};
 use crate::storage::{Batch, Read, Space, StorageError, Visit};
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
@@ -86,7 +88,18 @@ impl Pen<'_> {
     }
 
     pub(crate) fn head(&mut self, place: Place<'_>, before: Option<Vec<u8>>, cell: &Cell<Head>) {
-        self.cell(Space::Head, place.head(), before, cell);
+        let (space, row) = place.head();
+        self.cell(space, row, before, cell);
+    }
+
+    /// Marks a key that has content and no head, so that a listing comes by it; or takes the mark away. It is no content, and no digest
+    /// counts it.
+    pub(crate) fn mark(&mut self, place: Place<'_>, has_content: bool) {
+        let (space, row) = place.head();
+        match has_content {
+            true => put_row(self.batch, space, row, Cell::<Head>::default().encode_row(self.origins)),
+            false => self.batch.delete(space, row),
+        }
     }
 
     pub(crate) fn member(
@@ -152,6 +165,7 @@ impl Content {
         match space {
             Space::Head => Content::Head(Cell::default()),
             _ if keys::is_slot(row) => Content::Slot(None),
+            _ if keys::is_field_head(row) => Content::Head(Cell::default()),
             _ => Content::Member(Cell::default()),
         }
     }
@@ -196,6 +210,34 @@ impl Content {
         }
     }
 
+    /// Takes away all: a deliberate bug.
+    pub(crate) fn take_all(&mut self) {
+        match self {
+            Content::Head(cell) => cell.retain(|_| false),
+            Content::Member(cell) => cell.retain(|_| false),
+            Content::Slot(_) => {}
+        }
+    }
+
+    /// Takes away what was seen. Slots stay: what is left of one cannot be told from a vector.
+    pub(crate) fn take_seen(&mut self, seen: &Seen) {
+        match self {
+            Content::Head(cell) => cell.retain(|dot| !seen.covers(dot)),
+            Content::Member(cell) => cell.retain(|dot| !seen.covers(dot)),
+            Content::Slot(_) => {}
+        }
+    }
+
+    /// The value of a row that holds this; `None` for a row that is not there.
+    pub(crate) fn to_row(&self, origins: &Origins, space: Space, row: &[u8]) -> Option<Vec<u8>> {
+        let body = match self {
+            Content::Head(cell) => (!cell.is_empty()).then(|| cell.encode_row(origins)),
+            Content::Member(cell) => (!cell.is_empty()).then(|| cell.encode_row(origins)),
+            Content::Slot(slot) => slot.map(|slot| slot.to_bytes()),
+        };
+        body.map(|body| seal(space, row, body))
+    }
+
     /// The form that digests and comparisons use, the same on every node; `None` for a row that is not there.
     pub(crate) fn canonical(&self) -> Option<Vec<u8>> {
         match self {
@@ -225,7 +267,31 @@ pub(crate) fn get_head(
     origins: &Origins,
     place: Place<'_>,
 ) -> Result<Cell<Head>, StorageError> {
-    get_cell(disk, origins, Space::Head, &place.head())
+    let (space, row) = place.head();
+    get_cell(disk, origins, space, &row)
+}
+
+/// Whether a key has a row for its head, and whether there is a head in it.
+pub(crate) fn head_row(disk: &dyn Read, origins: &Origins, place: Place<'_>) -> Result<HeadRow, StorageError> {
+    let (space, row) = place.head();
+    Ok(match disk.get(space, &row)? {
+        None => HeadRow::None,
+        Some(value) => match open_row(space, &row, &value, |input| Cell::<Head>::decode_row(origins, input))? {
+            cell if cell.is_empty() => HeadRow::Mark,
+            _ => HeadRow::Head,
+        },
+    })
+}
+
+/// What stands in the row of a key's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadRow {
+    /// There is no row.
+    None,
+    /// The mark of a key that has content and no head.
+    Mark,
+    /// A head.
+    Head,
 }
 
 /// A member's cell; empty if it is not in the set.
@@ -238,30 +304,203 @@ pub(crate) fn get_member(
     get_cell(disk, origins, Space::Cell, &place.member(member))
 }
 
-/// What a key has beside its head.
+/// What a key, or a field, has beside its head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// Slots that are not spent.
     pub(crate) slots: bool,
     /// Members.
     pub(crate) members: bool,
+    /// Fields that have something: a head, members, or slots that are not spent.
+    pub(crate) fields: bool,
 }
 
-/// What a key has beside its head, in one look: where there is nothing, one row is touched.
+impl Parts {
+    /// Whether there is anything.
+    pub(crate) fn any(self) -> bool {
+        self.slots || self.members || self.fields
+    }
+}
+
+/// What a key, or a field, has beside its head. Where a key has nothing, one row is touched.
 pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageError> {
-    let prefix = place.all_parts();
     let mut parts = Parts::default();
-    disk.scan(Space::Cell, &prefix, &[], &mut |row, value| {
-        match row.get(prefix.len()) {
-            Some(&keys::SLOT_KIND) => {
-                parts.slots |= !open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
-                return Ok(ControlFlow::Continue(()));
-            }
-            kind => parts.members = kind == Some(&keys::MEMBER_KIND),
+    if place.path.is_root() {
+        let prefix = place.all_parts();
+        let mut next = Some(keys::SLOT_KIND);
+        while let Some(kind) = next.take() {
+            let from = [&prefix[..], &[kind]].concat();
+            disk.scan(Space::Cell, &prefix, &from, &mut |row, value| {
+                let kind = row.get(prefix.len()).copied().unwrap_or(0xff);
+                let unspent = || Ok(!open_row(Space::Cell, row, value, Slot::decode)?.is_spent());
+                match kind {
+                    keys::SLOT_KIND if !unspent()? => return Ok(ControlFlow::Continue(())),
+                    keys::FIELD_SLOT_KIND if !unspent()? => return Ok(ControlFlow::Continue(())),
+                    keys::SLOT_KIND => parts.slots = true,
+                    keys::MEMBER_KIND => parts.members = true,
+                    keys::FIELD_HEAD_KIND | keys::FIELD_SLOT_KIND | keys::FIELD_MEMBER_KIND => {
+                        parts.fields = true;
+                    }
+                    _ => {}
+                }
+                next = (kind < keys::FIELD_HEAD_KIND).then(|| kind + 1);
+                Ok(ControlFlow::Break(()))
+            })?;
         }
-        Ok(ControlFlow::Break(()))
-    })?;
+        return Ok(parts);
+    }
+    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
+        let below = place.below(kind);
+        let own = [&below[..], &[keys::PATH_END]].concat();
+        let further = [&below[..], &[keys::PATH_ON]].concat();
+        let any = |prefix: &[u8]| {
+            let mut any = false;
+            disk.scan(Space::Cell, prefix, &[], &mut |row, value| {
+                let spent = kind == keys::FIELD_SLOT_KIND && open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
+                any = !spent;
+                Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            Ok::<bool, StorageError>(any)
+        };
+        match kind {
+            keys::FIELD_SLOT_KIND => parts.slots = any(&own)?,
+            keys::FIELD_MEMBER_KIND => parts.members = any(&own)?,
+            _ => {}
+        }
+        parts.fields = parts.fields || any(&further)?;
+    }
     Ok(parts)
+}
+
+/// One row of a field.
+pub(crate) enum FieldRow {
+    /// Its head.
+    Head(Cell<Head>),
+    /// A slot of it, spent or not.
+    Slot(SlotId, Slot),
+    /// A member of it.
+    Member(Member, Cell<()>),
+}
+
+/// Called with a field's path and one row of it.
+pub(crate) type VisitField<'a> = &'a mut dyn FnMut(Path, FieldRow) -> Result<ControlFlow<()>, StorageError>;
+
+/// Visits the heads of a field and of those in it, then their slots, then their members; of the key itself, those of all its
+/// fields.
+pub(crate) fn scan_fields(
+    disk: &dyn Read,
+    origins: &Origins,
+    place: Place<'_>,
+    visit: VisitField<'_>,
+) -> Result<(), StorageError> {
+    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
+        if scan_field_kind(disk, origins, place, kind, visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// As [`scan_fields`], the slots alone.
+pub(crate) fn scan_field_slots(
+    disk: &dyn Read,
+    origins: &Origins,
+    place: Place<'_>,
+    visit: VisitField<'_>,
+) -> Result<(), StorageError> {
+    scan_field_kind(disk, origins, place, keys::FIELD_SLOT_KIND, visit).map(drop)
+}
+
+fn scan_field_kind(
+    disk: &dyn Read,
+    origins: &Origins,
+    place: Place<'_>,
+    kind: u8,
+    visit: VisitField<'_>,
+) -> Result<ControlFlow<()>, StorageError> {
+    let (below, names) = (place.below(kind), place.all_parts().len() + 1);
+    let mut flow = ControlFlow::Continue(());
+    disk.scan(Space::Cell, &below, &[], &mut |row, value| {
+        let another = !place.path.is_root() && row.get(below.len()) == Some(&0xff);
+        if another {
+            return Ok(ControlFlow::Break(()));
+        }
+        let (path, part) = row
+            .get(names..)
+            .and_then(keys::split_path)
+            .ok_or_else(|| corrupt(Space::Cell, row, "not a field"))?;
+        let found = match kind {
+            keys::FIELD_HEAD_KIND => {
+                FieldRow::Head(open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?)
+            }
+            keys::FIELD_SLOT_KIND => {
+                let id = slot_id(part).map_err(|_| corrupt(Space::Cell, row, "not a slot"))?;
+                FieldRow::Slot(id, open_row(Space::Cell, row, value, Slot::decode)?)
+            }
+            _ => {
+                let cell = open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?;
+                FieldRow::Member(member_of(row, part)?, cell)
+            }
+        };
+        flow = visit(path, found)?;
+        Ok(flow)
+    })?;
+    Ok(flow)
+}
+
+/// The name of the first field of a map that has a row, from a name on. Both are as they stand in rows.
+pub(crate) fn next_field(
+    disk: &dyn Read,
+    place: Place<'_>,
+    from: &FieldName,
+) -> Result<Option<FieldName>, StorageError> {
+    let mut first: Option<FieldName> = None;
+    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
+        let mut prefix = place.below(kind);
+        if !place.path.is_root() {
+            prefix.push(keys::PATH_ON);
+        }
+        let start = [&prefix[..], &from.0].concat();
+        disk.scan(Space::Cell, &prefix, &start, &mut |row, _| {
+            let name = row.get(prefix.len()..).and_then(keys::escaped_name);
+            let name = name.ok_or_else(|| corrupt(Space::Cell, row, "not a field"))?;
+            if first.as_ref().is_none_or(|first| *first.0 > *name) {
+                first = Some(FieldName(name.to_vec()));
+            }
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(first)
+}
+
+/// A field's name as it stands in rows, with its end; or where a look for the next one begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldName(Vec<u8>);
+
+impl FieldName {
+    /// Where the names begin that begin with this text.
+    pub(crate) fn first_with(prefix: &str) -> FieldName {
+        let mut name = keys::escaped(prefix.as_bytes());
+        name.pop();
+        FieldName(name)
+    }
+
+    /// Where the names begin that come after this field.
+    pub(crate) fn after(field: &Field) -> FieldName {
+        let mut name = keys::escaped(field.as_str().as_bytes());
+        name.push(keys::PATH_ON + 1);
+        FieldName(name)
+    }
+
+    /// The field.
+    pub(crate) fn field(&self) -> Option<Field> {
+        keys::unescaped(&self.0)
+    }
+}
+
+fn member_of(row: &[u8], part: &[u8]) -> Result<Member, StorageError> {
+    let member = core::str::from_utf8(part).ok().and_then(|text| Member::new(text).ok());
+    member.ok_or_else(|| corrupt(Space::Cell, row, "not a member"))
 }
 
 /// Visits the members of a set in byte order.
@@ -271,11 +510,22 @@ pub(crate) fn scan_members(
     place: Place<'_>,
     visit: &mut dyn FnMut(Member, Cell<()>) -> ControlFlow<()>,
 ) -> Result<(), StorageError> {
-    let prefix = place.members();
-    disk.scan(Space::Cell, &prefix, &[], &mut |row, value| {
-        let text = row.get(prefix.len()..).and_then(|text| core::str::from_utf8(text).ok());
-        let member = text.and_then(|text| Member::new(text).ok());
-        let member = member.ok_or_else(|| corrupt(Space::Cell, row, "not a member"))?;
+    scan_members_from(disk, origins, place, "", "", visit)
+}
+
+/// Visits the members of a set that begin with `start` and are not below `from`, in byte order.
+pub(crate) fn scan_members_from(
+    disk: &dyn Read,
+    origins: &Origins,
+    place: Place<'_>,
+    start: &str,
+    from: &str,
+    visit: &mut dyn FnMut(Member, Cell<()>) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let members = place.members();
+    let (prefix, from) = ([&members[..], start.as_bytes()].concat(), [&members[..], from.as_bytes()].concat());
+    disk.scan(Space::Cell, &prefix, &from, &mut |row, value| {
+        let member = member_of(row, row.get(members.len()..).unwrap_or_default())?;
         let cell = open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?;
         Ok(visit(member, cell))
     })
@@ -310,15 +560,18 @@ fn slot_id(suffix: &[u8]) -> Result<SlotId, DecodeError> {
 
 // -- the canonical form ------------------------------------------------------------------------------------------------
 
-/// A row in canonical form: origins in full, the same on every node.
+/// A row in canonical form: origins in full, the same on every node. `None` for the mark of a key without a head, which is no
+/// content.
 pub(crate) fn canonical(
     origins: &Origins,
     space: Space,
     row: &[u8],
     value: &[u8],
-) -> Result<Vec<u8>, StorageError> {
-    let content = Content::open(origins, space, row, value)?;
-    content.canonical().ok_or_else(|| corrupt(space, row, "an empty cell"))
+) -> Result<Option<Vec<u8>>, StorageError> {
+    match Content::open(origins, space, row, value)?.canonical() {
+        None if space != Space::Head => Err(corrupt(space, row, "an empty cell")),
+        canonical => Ok(canonical),
+    }
 }
 
 /// Visits the rows of a shard in one space from a row on, as they lie there.
@@ -344,7 +597,9 @@ pub(crate) fn scan_canonical(
 ) -> Result<(), StorageError> {
     for space in [Space::Head, Space::Cell] {
         scan_shard(disk, space, shard, &[], &mut |row, value| {
-            visit(space, row, canonical(origins, space, row, value)?);
+            if let Some(canonical) = canonical(origins, space, row, value)? {
+                visit(space, row, canonical);
+            }
             Ok(ControlFlow::Continue(()))
         })?;
     }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! space  key                                                       value
-//! Head   shard(2) bucket 00 key                                    head cell
+//! Head   shard(2) bucket 00 key                                    head cell; an empty one marks a key that has content and no head
 //! Cell   shard(2) bucket 00 escaped-key 00 01 origin(8) birth(8)   slot
 //! Cell   shard(2) bucket 00 escaped-key 00 02 member               member cell
+//! Cell   shard(2) bucket 00 escaped-key 00 03 path                 head cell of a field
+//! Cell   shard(2) bucket 00 escaped-key 00 04 path origin birth    slot of a field
+//! Cell   shard(2) bucket 00 escaped-key 00 05 path member          member cell of a field
 //! Log    shard(2) origin(8) seq(8)                                 delta
 //! Meta   01                                                        format, shard count
 //! Meta   02 number(4)                                              origin(8)
@@ -12,12 +15,14 @@
 //! Meta   04                                                        how many deltas all replicas have applied
 //! Meta   05 shard(2)                                               why the replica is out of service, where a restart must know
 //! Meta   06 shard(2)                                               the Merkle tree at a version vector
+//! Meta   07 shard(2) origin(8) seq(8) number(4)                    a mask: a large removal that is not swept yet
 //! Stage  shard(2) 01 space(1) row                                  what a repair has fetched for this row: its canonical form
 //! Stage  shard(2) 02 origin(8) seq(8)                              a delta that is held, to be handed over
 //! ```
 //!
 //! Numbers in keys are big-endian, so that rows sort like what they name. A key is escaped `00` → `00 FF`, so that the
-//! rows of one key are one range and no key's rows lie among another's.
+//! rows of one key are one range and no key's rows lie among another's. A path is each field's name, escaped in the same way, a `00`,
+//! and then `02` where another field follows, `01` where it ends: what is below a field is one range of each kind.
 //!
 //! A shard's version vector has no rows of its own: it is where the log of each origin ends. An opening looks for the ends
 //! from the last notes (`Meta 03`) on, and the count (`Meta 04`), which each turn writes, tells whether a part of the data
@@ -32,6 +37,7 @@
 mod cells;
 mod keys;
 mod log;
+mod masks;
 mod origins;
 mod repair;
 mod sealed;
@@ -41,11 +47,13 @@ pub use keys::Place;
 pub use origins::Origins;
 pub(crate) use origins::scan_origins_unchecked;
 
-pub(crate) use keys::owner;
+pub(crate) use keys::{behind, owner, shard_of};
+pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
 
 pub(crate) use cells::{
-    Content, Pen, canonical, canonical_form, get_content, get_head, get_member, get_slot, parts,
-    scan_canonical, scan_members, scan_shard, slots,
+    Content, FieldName, FieldRow, HeadRow, Parts, Pen, canonical, canonical_form, get_content, get_head, get_member,
+    get_slot, head_row, next_field, parts, scan_canonical, scan_field_slots, scan_fields, scan_members,
+    scan_members_from, scan_shard, slots,
 };
 pub(crate) use log::{
     Stretch, damaged_delta, delete_delta, delete_stretch, first_delta, get_applied, get_delta, get_format,
@@ -59,6 +67,6 @@ pub(crate) use repair::{
 };
 
 /// The number of this layout. A data directory with a greater one is refused.
-pub const FORMAT: u64 = 3;
+pub const FORMAT: u64 = 4;
 /// The first format that counts what was applied. Before, `Meta 03` was written with each delta and always at its end.
 pub(crate) const FORMAT_COUNTED: u64 = 2;

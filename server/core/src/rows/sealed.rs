@@ -12,11 +12,17 @@ fn checksum(space: Space, key: &[u8], body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     (xxh3::xxh3_64_with_seed(body, seed) as u32).to_be_bytes()
 }
 
-/// Writes a row with its checksum.
-pub(super) fn put_row(batch: &mut Batch, space: Space, key: Vec<u8>, mut body: Vec<u8>) {
-    let sum = checksum(space, &key, &body);
+/// The value of a row, with its checksum.
+pub(super) fn seal(space: Space, key: &[u8], mut body: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(space, key, &body);
     body.extend_from_slice(&sum);
-    batch.put(space, key, body);
+    body
+}
+
+/// Writes a row with its checksum.
+pub(super) fn put_row(batch: &mut Batch, space: Space, key: Vec<u8>, body: Vec<u8>) {
+    let sealed = seal(space, &key, body);
+    batch.put(space, key, sealed);
 }
 
 /// The error for a row that is not what was written.

@@ -25,35 +25,50 @@ pub enum CounterOp {
 
 /// A counter's slots, as they were read, or as a write leaves them.
 #[derive(Default)]
-pub(crate) struct Slots(Vec<(SlotId, Slot)>);
+pub(crate) struct Slots {
+    slots: Vec<(SlotId, Slot)>,
+    /// Whether they are those of a field of a map.
+    of_field: bool,
+}
 
 impl Slots {
     /// Reads them.
     pub(crate) fn read(view: View<'_>) -> Result<Slots, StorageError> {
-        Ok(Slots(rows::slots(view.disk, view.place)?))
+        Ok(Slots::of_field(rows::slots(view.disk, view.place)?, !view.place.path.is_root()))
+    }
+
+    /// These, which are ascending.
+    pub(crate) fn of_field(slots: Vec<(SlotId, Slot)>, of_field: bool) -> Slots {
+        Slots { slots, of_field }
     }
 
     /// The counter's value.
     pub(crate) fn value(&self) -> i128 {
-        self.0.iter().fold(0, |sum, (_, slot)| sum.saturating_add(slot.value()))
+        self.slots.iter().fold(0, |sum, (_, slot)| sum.saturating_add(slot.value()))
     }
 
     /// What a client that reads them has seen.
     pub(crate) fn seen(&self) -> Vec<SlotSeen> {
-        let unspent = self.0.iter().filter(|(_, slot)| !slot.is_spent());
+        let unspent = self.slots.iter().filter(|(_, slot)| !slot.is_spent());
         unspent.map(|(id, slot)| SlotSeen { id: *id, last: slot.last }).collect()
     }
 
-    /// What a reset takes away: all that is there, or what its context has seen of it, but never more than is there.
-    pub(crate) fn seen_by(&self, context: Option<&Context>) -> Vec<SlotSeen> {
+    /// What a reset takes away: all that is there, or what its context has seen of it, but never more than is there. Of a field
+    /// the context says which deltas were seen, and not how much of each slot: a slot that has grown since stays whole.
+    fn seen_by(&self, context: Option<&Context>) -> Vec<SlotSeen> {
         let Some(context) = context else { return self.seen() };
+        if self.of_field {
+            let mut seen = self.seen();
+            seen.retain(|slot| context.covers(Dot::new(slot.id.origin, slot.last.seq)));
+            return seen;
+        }
         let seen_of = |(id, slot): &(SlotId, Slot)| {
             let place = context.slots.binary_search_by_key(id, |seen| seen.id).ok()?;
             let seen = context.slots[place].last;
             let last = if seen.seq < slot.last.seq { seen } else { slot.last };
             (last.seq > slot.base.seq).then_some(SlotSeen { id: *id, last })
         };
-        self.0.iter().filter_map(seen_of).collect()
+        self.slots.iter().filter_map(seen_of).collect()
     }
 
     /// Takes away all that is there, or what a context has seen of it; `None` where that is nothing.
@@ -61,17 +76,17 @@ impl Slots {
         let seen = self.seen_by(context);
         for taken in &seen {
             let place =
-                self.0.binary_search_by_key(&taken.id, |(id, _)| *id).expect("what was seen is there");
-            self.0[place].1 = reset(self.0[place].1, taken.last);
+                self.slots.binary_search_by_key(&taken.id, |(id, _)| *id).expect("what was seen is there");
+            self.slots[place].1 = reset(self.slots[place].1, taken.last);
         }
         (!seen.is_empty()).then_some(Effect::Reset { seen })
     }
 
     /// The increment that the delta `dot` makes: its origin goes on with its youngest slot.
     fn increment(&mut self, dot: Dot, amount: i128) -> Result<Effect, Refusal> {
-        let own = self.0.iter().rposition(|(id, _)| id.origin == dot.origin);
+        let own = self.slots.iter().rposition(|(id, _)| id.origin == dot.origin);
         let (id, slot) = own.map_or((SlotId { origin: dot.origin, birth: dot.seq }, None), |place| {
-            let (id, slot) = self.0[place];
+            let (id, slot) = self.slots[place];
             (id, Some(slot))
         });
         let before = slot.map_or(Mark::default(), |slot| slot.last);
@@ -81,10 +96,10 @@ impl Slots {
         }
         let after = increment(slot, before.seq, amount, Mark { seq: dot.seq, total });
         match own {
-            Some(place) => self.0[place].1 = after,
+            Some(place) => self.slots[place].1 = after,
             None => {
-                let place = self.0.partition_point(|(other, _)| *other < id);
-                self.0.insert(place, (id, after));
+                let place = self.slots.partition_point(|(other, _)| *other < id);
+                self.slots.insert(place, (id, after));
             }
         }
         Ok(Effect::Increment { birth: id.birth, previous: before.seq, total, amount })

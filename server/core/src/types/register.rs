@@ -5,7 +5,7 @@
 //! still come, and then the loser is what every replica must read.
 
 use super::{Refusal, seen_heads};
-use crate::cell::{Cell, Head, Register, Type};
+use crate::cell::{Blob, Cell, Head, Register, Type};
 use crate::context::Context;
 use crate::delta::Effect;
 use crate::hlc::Hlc;
@@ -34,20 +34,23 @@ pub(crate) fn winner(head: &Cell<Head>) -> Option<(Dot, &Register)> {
 }
 
 /// The highest stamp in the cell: a put must exceed it.
-pub(crate) fn highest(head: &Cell<Head>) -> Hlc {
+fn highest(head: &Cell<Head>) -> Hlc {
     winner(head).map(|(_, register)| register.hlc).unwrap_or_default()
 }
 
-/// Puts a value in place of the register's siblings that were seen. Siblings of other types stay.
+/// Puts a value, made at `hlc`, in place of the register's siblings that were seen. Siblings of other types stay.
 ///
 /// # Errors
 /// [`Refusal::TooManySiblings`] where the context is so old that it leaves too many.
 pub(crate) fn put(
     head: &Cell<Head>,
     context: Option<&Context>,
-    register: Register,
+    blob: Blob,
+    hlc: Hlc,
 ) -> Result<Effect, Refusal> {
     let kills = seen_heads(head, context, |key_type| key_type == Type::Register);
+    let Blob { content_type, value } = blob;
+    let register = Register { hlc: hlc.above(highest(head)), content_type, value };
     match head.siblings().len() - kills.len() < SIBLINGS_MAX {
         true => Ok(Effect::Head { kills, put: Some(Head::Register(register)) }),
         false => Err(Refusal::TooManySiblings),

@@ -42,14 +42,28 @@ impl SetOp {
 pub struct SetChange {
     /// Members that were not in and are now.
     pub added: u64,
-    /// Members that were in and are not now.
+    /// Members that were in and are not now. A clear of more than [`COUNTED_MAX`] counts so many.
     pub removed: u64,
+    /// Whether more were removed than were counted.
+    pub more: bool,
 }
 
-/// The members in byte order; `None` if there are more than `members_max`.
-pub(crate) fn members(view: View<'_>, members_max: usize) -> Result<Option<Vec<Member>>, StorageError> {
+/// Most members that a clear counts: its cost does not grow with the set beyond.
+pub const COUNTED_MAX: u64 = 10_000;
+
+/// Members in byte order, and whether there are more than `members_max`: those that begin with `prefix` and come after `after`.
+pub(crate) fn members(
+    view: View<'_>,
+    prefix: &str,
+    after: Option<&str>,
+    members_max: usize,
+) -> Result<(Vec<Member>, bool), StorageError> {
     let (mut members, mut more) = (Vec::new(), false);
-    rows::scan_members(view.disk, view.origins, view.place, &mut |member, _| {
+    let from = after.unwrap_or_default();
+    rows::scan_members_from(view.disk, view.origins, view.place, prefix, from, &mut |member, _| {
+        if after == Some(member.as_str()) {
+            return ControlFlow::Continue(());
+        }
         more = members.len() == members_max;
         if more {
             return ControlFlow::Break(());
@@ -57,7 +71,7 @@ pub(crate) fn members(view: View<'_>, members_max: usize) -> Result<Option<Vec<M
         members.push(member);
         ControlFlow::Continue(())
     })?;
-    Ok((!more).then_some(members))
+    Ok((members, more))
 }
 
 /// The effect that takes away all members that are there, or what the context has seen of them; `None` if that is
@@ -70,19 +84,16 @@ pub(crate) fn clear(
     planted: Planted,
 ) -> Result<Option<Effect>, StorageError> {
     let trusted = planted.has(Bug::ContextTrusted);
-    let Some(context) = context.filter(|context| trusted || !context.vector.includes(view.vector)) else {
+    let Some(context) = context.filter(|context| trusted || !context.seen.includes(view.vector)) else {
         let any = rows::parts(view.disk, view.place)?.members;
         return Ok(any.then_some(Effect::Clear { seen: None }));
     };
     let mut any = false;
     rows::scan_members(view.disk, view.origins, view.place, &mut |_, cell: Cell<()>| {
-        any = cell.dots().any(|dot| context.vector.covers(dot));
+        any = cell.dots().any(|dot| context.covers(dot));
         if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let mut seen = context.vector.clone();
-    if !trusted {
-        seen.meet(view.vector);
-    }
+    let seen = if trusted { context.seen.clone() } else { context.seen.within(view.vector) };
     Ok(any.then_some(Effect::Clear { seen: Some(seen) }))
 }
 
@@ -105,7 +116,7 @@ pub(crate) fn update(
     }
     let (mut effects, mut change) = (Vec::new(), SetChange::default());
     if last_clear.is_some() {
-        change.removed = cleared(view, context, &named)?;
+        (change.removed, change.more) = cleared(view, context, &named)?;
         effects.extend(clear(view, context, planted)?);
     }
     for (member, put) in named {
@@ -124,17 +135,18 @@ pub(crate) fn update(
     Ok((effects, change))
 }
 
-/// How many members a clear takes out, apart from those that are named after it.
+/// How many members a clear takes out, apart from those that are named after it, and whether there are more than are counted.
 fn cleared(
     view: View<'_>,
     context: Option<&Context>,
     named: &BTreeMap<&Member, bool>,
-) -> Result<u64, StorageError> {
-    let mut count = 0;
+) -> Result<(u64, bool), StorageError> {
+    let (mut count, mut more) = (0, false);
     rows::scan_members(view.disk, view.origins, view.place, &mut |member, cell| {
-        let gone = cell.dots().all(|dot| takes_away(context, dot));
-        count += u64::from(gone && !named.contains_key(&member));
-        ControlFlow::Continue(())
+        let gone = cell.dots().all(|dot| takes_away(context, dot)) && !named.contains_key(&member);
+        more = gone && count == COUNTED_MAX;
+        count += u64::from(gone && !more);
+        if more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok(count)
+    Ok((count, more))
 }
