@@ -14,7 +14,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 24] = [
+pub const FAULTS: [(&str, Fault); 31] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -38,6 +38,13 @@ pub const FAULTS: [(&str, Fault); 24] = [
     ("log-hole", Fault::Engine(Bug::LogHole)),
     ("spent-slot-purged", Fault::Engine(Bug::SpentSlotPurged)),
     ("truncation-denied", Fault::Engine(Bug::TruncationDenied)),
+    ("mask-hides-newer", Fault::Engine(Bug::MaskHidesNewer)),
+    ("mask-forgotten", Fault::Engine(Bug::MaskForgotten)),
+    ("mask-swept-half", Fault::Engine(Bug::MaskSweptHalf)),
+    ("masked-root-told", Fault::Engine(Bug::MaskedRootTold)),
+    ("subtree-not-deep", Fault::Engine(Bug::SubtreeNotDeep)),
+    ("context-of-answer-whole", Fault::Engine(Bug::ContextOfAnswerWhole)),
+    ("disable-by-receiver", Fault::Engine(Bug::DisableByReceiver)),
     ("sync-skipped", Fault::SyncSkipped),
 ];
 

@@ -1,7 +1,8 @@
 //! A few nodes on a bench, moved by hand: every delivery, crash and clock is the test's.
 //!
-//! What a key reads as is given in words: a register's text, a counter's number, a set's members in braces, `none`
-//! where there is no such key, or the refusal. Messages travel as bytes. Nothing is delivered before the test says so.
+//! What a key reads as is given in words: a register's text, a counter's number, a set's members in braces, a flag's `on` or `off`,
+//! the values of a multi-value register with bars between them, a map's fields in braces, `none` where there is no such key, or the
+//! refusal. Messages travel as bytes. Nothing is delivered before the test says so.
 
 use meridian_core::cell::{Cell, Head, Type};
 use meridian_core::codec::Encode;
@@ -13,6 +14,7 @@ use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
 use meridian_core::replica::Replica;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::storage::{MemStorage, Space, Storage};
 use meridian_core::types::counter::CounterOp;
@@ -356,7 +358,7 @@ impl Lab {
 
     /// What a client that reads a key has seen of it.
     pub fn context(&mut self, at: usize, name: &str) -> Context {
-        match self.ask(at, name, Operation::Read { named: None }) {
+        match self.ask(at, name, Operation::Read(ReadRequest::default())) {
             Reply::Read(found) => found.context,
             other => panic!("{name} was to be read: {other:?}"),
         }
@@ -376,7 +378,7 @@ impl Lab {
 
     /// What a node reads, in words.
     pub fn read(&mut self, at: usize, name: &str, named: Option<Type>) -> String {
-        match self.ask(at, name, Operation::Read { named }) {
+        match self.ask(at, name, Operation::Read(ReadRequest::whole(named))) {
             Reply::Read(found) => found.value.as_ref().map_or("none".into(), in_words),
             Reply::Refused(Refusal::TypeConflict { types }) => {
                 let types: Vec<&str> = types.iter().map(|t| t.as_str()).collect();
@@ -396,6 +398,17 @@ pub fn in_words(value: &Value) -> String {
         Value::Set(members) => {
             let members: Vec<&str> = members.iter().map(Member::as_str).collect();
             format!("{{{}}}", members.join(", "))
+        }
+        Value::Multi(blobs) => {
+            let values: Vec<_> = blobs.iter().map(|blob| String::from_utf8_lossy(&blob.value)).collect();
+            values.join(" | ")
+        }
+        Value::Flag(enabled) => (if *enabled { "on" } else { "off" }).into(),
+        Value::Max(number) | Value::Min(number) => number.to_string(),
+        Value::Map(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{}: {}", name.as_str(), in_words(value))).collect();
+            format!("{{{}}}", fields.join(", "))
         }
     }
 }
@@ -422,7 +435,7 @@ pub fn key(name: &str) -> Key {
 
 /// A write as a request's operation.
 pub fn write_of(write: Write, named: Option<Type>, context: Option<Context>) -> Operation {
-    Operation::Write(WriteRequest { write, named, context })
+    Operation::Write(WriteRequest { write, named, context, overwrites: false })
 }
 
 /// Puts a text.

@@ -9,7 +9,9 @@ use meridian_core::delta::{Delta, Effect};
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, OriginId, Seq, ShardId};
 use meridian_core::merkle::Tree;
+use meridian_core::name::Key;
 use meridian_core::node::Turn;
+use meridian_core::path::ROOT;
 use meridian_core::replica::Standing;
 use meridian_core::storage::Space;
 use std::collections::BTreeMap;
@@ -42,6 +44,7 @@ impl<D: Disk> World<D> {
         if content != expected {
             return Err(format!("n{} holds\n{content:#?}\nand the model says\n{expected:#?}", seat + 1));
         }
+        self.check_listed(seat)?;
         let twin = self.seats.iter().enumerate().find(|(other, twin)| {
             *other != seat
                 && twin.bytes.as_ref().is_some_and(|other| *other != bytes)
@@ -93,6 +96,17 @@ impl<D: Disk> World<D> {
         }
     }
 
+    /// Each key that exists has a row for its head, by which a listing comes.
+    fn check_listed(&self, seat: usize) -> Result<(), String> {
+        let Seat { disk, model, .. } = &self.seats[seat];
+        let rows = disk.rows(Space::Head);
+        let listed = |key: &Key| rows.iter().any(|(row, _)| row.strip_prefix(b"\0\0b\0") == Some(key.as_bytes()));
+        match self.keys.iter().find(|(key, _)| model.exists(key) && !listed(key)) {
+            Some((key, _)) => Err(format!("n{}: {key:?} exists, and no listing would find it", seat + 1)),
+            None => Ok(()),
+        }
+    }
+
     /// What a node's engine says it has applied.
     pub(super) fn vector(&self, seat: usize) -> Vector {
         let replica = self.seats[seat].node.replica(ShardId(0)).expect("the only shard");
@@ -108,13 +122,14 @@ impl<D: Disk> World<D> {
             let delta =
                 Delta::from_bytes(body).map_err(|error| format!("a log row is unreadable: {error}"))?;
             let effects = delta.changes.iter().flat_map(|change| &change.effects);
-            let stamps = effects.filter_map(|effect| match effect {
-                Effect::Head { put: Some(Head::Register(register)), .. } => Some(register.hlc),
+            let stamps = effects.filter_map(|(path, effect)| match effect {
+                Effect::Head { put: Some(Head::Register(register)), .. } => Some((path, register.hlc)),
                 _ => None,
             });
-            for stamp in stamps {
+            for (path, stamp) in stamps {
                 let event = self.events.get_mut(&delta.dot).ok_or("a delta was logged that nobody made")?;
-                let Some(Head::Register(register)) = &mut event.head_put else {
+                let act = event.acts.get_mut(path);
+                let Some(Head::Register(register)) = act.and_then(|act| act.head_put.as_mut()) else {
                     return Err(format!("{:?} puts a register, and the model does not", delta.dot));
                 };
                 if register.hlc != Hlc(0) && register.hlc != stamp {
@@ -128,7 +143,7 @@ impl<D: Disk> World<D> {
 
     /// A put exceeds every stamp that its author saw in the same cell, whatever the clocks did.
     pub(super) fn check_stamp(&self, event: Option<Dot>, siblings: &[Dot]) -> Result<(), String> {
-        let stamp = |dot: &Dot| match self.events.get(dot)?.head_put.as_ref()? {
+        let stamp = |dot: &Dot| match self.events.get(dot)?.acts.get(&ROOT)?.head_put.as_ref()? {
             Head::Register(register) => Some(register.hlc),
             _ => None,
         };

@@ -1,6 +1,7 @@
 //! The begin of a schedule, and its end: faults off, all heals, and everybody must come to the same.
 
 use super::{Disk, World};
+use crate::model::spot::Spot;
 use crate::model::{self, Model};
 use meridian_core::node::Input;
 
@@ -109,6 +110,9 @@ impl<D: Disk> World<D> {
 /// A model without its empty entries.
 fn without_traces(model: &Model) -> Model {
     let mut model = model.clone();
+    for entry in model.keys.values_mut() {
+        entry.spots.retain(|_, spot| *spot != Spot::default());
+    }
     model.keys.retain(|_, entry| *entry != model::Entry::default());
     model
 }

@@ -21,6 +21,7 @@ mod check;
 mod disk;
 mod end;
 mod many;
+mod requests;
 mod shell;
 mod steps;
 
@@ -284,6 +285,7 @@ impl<D: Disk> World<D> {
             repair_empty_min: *[1, 5, 1_000].choose(&mut rng).expect("not empty"),
             repair_known_max: *[1, 2, 16_384].choose(&mut rng).expect("not empty"),
             install_rows_max: *[0, 2, 10_000].choose(&mut rng).expect("not empty"),
+            removal_rows_max: *[0, 1, 3, 10_000].choose(&mut rng).expect("not empty"),
             portion_rows: *[1, 2, 5, 512].choose(&mut rng).expect("not empty"),
             deep_check_ms: *[1_000, 86_400_000].choose(&mut rng).expect("not empty"),
             log_keep_bytes: *[0, 300, 32 << 20].choose(&mut rng).expect("not empty"),
@@ -362,7 +364,8 @@ impl<D: Disk> World<D> {
 
 /// One to four keys. On most seeds each has a type of its own, so that most writes fit; on the others anything goes.
 fn draw_keys(rng: &mut ChaCha8Rng) -> Vec<(Key, Option<Type>)> {
-    let types = [Some(Type::Register), Some(Type::Counter), Some(Type::Set), None];
+    let types: Vec<Option<Type>> =
+        Type::ALL.into_iter().chain([Type::Map, Type::Map]).map(Some).chain([None, None]).collect();
     let settled = rng.random_ratio(3, 4);
     let count = rng.random_range(1..=KEYS.len());
     let mut typed = |key: &&[u8]| {

@@ -1,20 +1,17 @@
 //! What happens in a schedule: one random step at a time.
 
 use super::{Disk, World};
-use crate::model::{self, Model, Vector};
-use meridian_core::cell::Type;
+use crate::model::{self, Model, Seen, Vector};
 use meridian_core::codec::Encode;
 use meridian_core::context::Context;
 use meridian_core::id::{Dot, RequestId, ShardId};
 use meridian_core::message::Message;
-use meridian_core::name::{ContentType, Key, Member};
+use meridian_core::name::Key;
 use meridian_core::node::{Input, Operation, Reply, Request};
 use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::replica::{Replica, Standing};
 use meridian_core::storage::Space;
 use meridian_core::types::Refusal;
-use meridian_core::types::counter::CounterOp;
-use meridian_core::types::set::SetOp;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
@@ -27,14 +24,15 @@ struct Wanted {
     /// The head's siblings when it was made.
     siblings: Vec<Dot>,
     /// What the client has seen of the key with the answer.
-    seen: (Vector, Vector),
+    seen: (Seen, Vector),
 }
 
 /// A context names what was seen of the key, and nothing else.
-fn check_context(context: &Context, expected: &(Vector, Vector)) -> Result<(), String> {
-    let vector = context.vector.iter().map(|dot| (dot.origin, dot.seq)).collect();
+fn check_context(context: &Context, expected: &(Seen, Vector)) -> Result<(), String> {
+    let vector = context.seen.vector().iter().map(|dot| (dot.origin, dot.seq)).collect();
+    let singles = context.seen.dots().iter().copied().collect();
     let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
-    match (vector, slots) == *expected {
+    match (Seen { vector, singles }, slots) == *expected {
         true => Ok(()),
         false => Err(format!("the context {context:?} is not {expected:?}")),
     }
@@ -151,19 +149,23 @@ impl<D: Disk> World<D> {
     /// A random write as an input, and what the model says to it. The scratch model goes on as if it were done.
     fn prepare(&mut self, seat: usize, scratch: &mut Model, quarantined: bool) -> (Input, Wanted) {
         let (key, home) = self.keys.choose(&mut self.rng).expect("some").clone();
-        let write = self.random_write(home);
-        let named = self.random_type();
-        let context = self.random_context(&key);
+        let request = WriteRequest {
+            write: self.random_write(home),
+            named: self.random_type(),
+            context: self.random_context(&key),
+            overwrites: self.one_in(6),
+        };
         let origin = self.seats[seat].node.replica(ShardId(0)).expect("the only shard").author();
-        let counts = scratch.counts(&key) || matches!(write, Write::Counter(_));
-        let siblings = scratch.entry(&key).head.into_keys().collect();
+        let counts = scratch.counts(&key) || matches!(request.write, Write::Counter(_));
+        let siblings = scratch.entry(&key).own().head.into_keys().collect();
         let expected = match quarantined {
             true => Err(Refusal::Quarantined),
-            false => scratch.mint(origin, &key, &write, named, context.as_ref()),
+            false => scratch.mint(origin, &key, &request),
         };
+        let past = scratch.vector.clone();
         let event = expected.as_ref().ok().and_then(|(event, _)| event.clone());
         self.trace(|| {
-            format!("n{}: {key:?} {write:?} as {named:?}, context {context:?} -> {event:?}", seat + 1)
+            format!("n{}: {key:?} {request:?} -> {event:?}", seat + 1)
         });
         self.values += 1;
         let id = RequestId(self.values);
@@ -173,40 +175,52 @@ impl<D: Disk> World<D> {
             self.events.insert(event.dot, event.clone());
             self.tally.events += 1;
         }
-        self.tally.contexts += u64::from(context.is_some());
+        self.tally.contexts += u64::from(request.context.is_some());
         self.tally.refusals += u64::from(expected.is_err());
+        let shown = matches!(expected, Ok((_, Written::Counter(_) | Written::Flag(_) | Written::Extremum(..))));
+        let seen = match &request.context {
+            // The answer shows nothing of the key: what was seen before, and the write itself.
+            Some(context) if !shown => {
+                let seen = Seen::of(context, &past);
+                let seen = event.iter().fold(seen, |seen, event| seen.and(event.dot));
+                let slots = context.slots.iter().map(|slot| (slot.id.origin, slot.last.seq)).collect();
+                (seen, slots)
+            }
+            _ => scratch.seen(&key, counts),
+        };
         let wanted = Wanted {
-            seen: scratch.seen(&key, counts),
+            seen,
             event: event.map(|event| event.dot),
             siblings,
             reply: expected.map(|(_, written)| written),
             key: key.clone(),
         };
-        let operation = Operation::Write(WriteRequest { write, named, context });
-        let request = Request { bucket: self.bucket.clone(), key, operation };
+        let request = Request { bucket: self.bucket.clone(), key, operation: Operation::Write(request) };
         (Input::Request { id, request }, wanted)
     }
 
     /// A client reads from a node, as the model does.
     fn read(&mut self, seat: usize) -> Result<(), String> {
         let (key, _) = self.keys.choose(&mut self.rng).expect("some").clone();
-        let named = self.random_type();
+        let asked = self.random_read();
         let model = &self.seats[seat].model;
-        let (expected, seen) = (model.read(&key, named), model.seen(&key, model.counts(&key)));
+        let (expected, seen) = (model.read(&key, &asked), model.seen(&key, model.counts(&key)));
         let quarantined = self.is_out_of_service(seat);
-        let request =
-            Request { bucket: self.bucket.clone(), key: key.clone(), operation: Operation::Read { named } };
+        let operation = Operation::Read(asked.clone());
+        let request = Request { bucket: self.bucket.clone(), key: key.clone(), operation };
         let id = RequestId(u64::MAX);
         let reply = self.turn(seat, vec![Input::Request { id, request }])?.pop().ok_or("no answer")?;
         match (reply, expected) {
             (Reply::Refused(Refusal::Quarantined), _) if quarantined || self.seats[seat].rotten => Ok(()),
-            (Reply::Read(found), Ok(value)) if found.value == value && !quarantined => {
+            (Reply::Read(found), Ok(expected)) if (&found.value, &found.hidden) == (&expected.0, &expected.1) && !quarantined => {
                 check_context(&found.context, &seen)?;
                 self.contexts.push((key, found.context));
                 Ok(())
             }
             (Reply::Refused(refusal), Err(expected)) if refusal == expected => Ok(()),
-            (reply, expected) => Err(format!("n{} reads {reply:?}, and the model {expected:?}", seat + 1)),
+            (reply, expected) => {
+                Err(format!("n{} reads {reply:?} for {asked:?}, and the model {expected:?}", seat + 1))
+            }
         }
     }
 
@@ -218,56 +232,6 @@ impl<D: Disk> World<D> {
 
     pub(super) fn is_out_of_service(&self, seat: usize) -> bool {
         self.seats[seat].node.replica(ShardId(0)).is_some_and(|replica| replica.is_out_of_service())
-    }
-
-    fn random_write(&mut self, home: Option<Type>) -> Write {
-        if self.one_in(12) {
-            return Write::Delete;
-        }
-        let stray = self.one_in(20);
-        match home.filter(|_| !stray).unwrap_or_else(|| self.any_type()) {
-            Type::Register => {
-                self.values += 1;
-                let content_type = ContentType::new("text/plain").expect("a content type");
-                Write::Put { content_type, value: format!("v{}", self.values).into_bytes() }
-            }
-            Type::Counter => {
-                Write::Counter((0..self.rng.random_range(1..=3)).map(|_| self.random_counter_op()).collect())
-            }
-            Type::Set => {
-                Write::Set((0..self.rng.random_range(1..=3)).map(|_| self.random_set_op()).collect())
-            }
-        }
-    }
-
-    fn any_type(&mut self) -> Type {
-        *[Type::Register, Type::Counter, Type::Set].choose(&mut self.rng).expect("some")
-    }
-
-    fn random_counter_op(&mut self) -> CounterOp {
-        match self.rng.random_range(0..10) {
-            0..=1 => CounterOp::Reset,
-            2 => CounterOp::Increment(*[i64::MAX, i64::MIN, 0].choose(&mut self.rng).expect("some")),
-            _ => CounterOp::Increment(self.rng.random_range(-5..20)),
-        }
-    }
-
-    fn random_set_op(&mut self) -> SetOp {
-        match self.rng.random_range(0..8) {
-            0 => SetOp::Clear,
-            1..=2 => SetOp::Remove(self.random_members()),
-            _ => SetOp::Add(self.random_members()),
-        }
-    }
-
-    fn random_members(&mut self) -> Vec<Member> {
-        let count = self.rng.random_range(1..=self.members.len());
-        (0..count).map(|_| self.members.choose(&mut self.rng).expect("some").clone()).collect()
-    }
-
-    fn random_type(&mut self) -> Option<Type> {
-        let named = self.one_in(self.mix.named);
-        named.then(|| self.any_type())
     }
 
     /// A context that some client got for this key, on whatever node and however long ago.
