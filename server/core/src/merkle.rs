@@ -103,7 +103,10 @@ impl Tree {
 
 impl PartialEq for Tree {
     fn eq(&self, other: &Tree) -> bool {
-        self.leaves().eq(other.leaves())
+        match (&self.leaves, &other.leaves) {
+            (Some(own), Some(others)) => own == others,
+            _ => self.leaves().eq(other.leaves()),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Replica {
         for change in delta.changes.iter().filter(|_| !dropped) {
             let place = Place::key(self.shard, &change.bucket, &change.key);
             let masks = Masking { on: &self.masks, made, rows_max: self.common.removal_rows_max };
-            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masks };
+            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masks, head: None };
             for (path, effect) in &change.effects {
                 cells.place = place.at(path);
                 self.change_cell(&mut cells, delta, effect)?;
@@ -140,6 +140,8 @@ struct Cells<'a, 'd> {
     draft: &'a mut Draft<'d>,
     changes: &'a mut Changes,
     masks: Masking<'a>,
+    /// What stands in the row of the key's head, once the delta has changed it.
+    head: Option<HeadRow>,
 }
 
 /// The masks of a replica, while a delta is applied.
@@ -192,6 +194,9 @@ impl Cells<'_, '_> {
         }
         let place = self.place;
         self.pen().head(place, before, &cell);
+        if place.path.is_root() {
+            self.head = Some(if cell.is_empty() { HeadRow::None } else { HeadRow::Head });
+        }
         Ok(())
     }
 
@@ -260,8 +265,7 @@ impl Cells<'_, '_> {
 
     /// Sees to it that a key which has content, or may have, has a row for its head: a listing comes by it.
     fn mark(&mut self) -> Result<(), StorageError> {
-        let found = rows::head_row(&self.draft.rows(), self.draft.origins, self.place);
-        let row = match found {
+        let row = match self.head.map_or_else(|| rows::head_row(&self.draft.rows(), self.place), Ok) {
             Err(_) if self.planted.has(Bug::ErrorReadAsAbsence) => HeadRow::None,
             found => found?,
         };

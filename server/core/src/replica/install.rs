@@ -64,7 +64,7 @@ impl Replica {
                 pen.content(space, row, &before, &merged);
                 if let Some((shard, bucket, key)) = owner {
                     let key = Place::key(shard, &bucket, &key);
-                    let row = rows::head_row(&draft.rows(), draft.origins, key)?;
+                    let row = rows::head_row(&draft.rows(), key)?;
                     apply::mark(draft, &mut changes, key, row)?;
                 }
             }

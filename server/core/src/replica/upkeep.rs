@@ -241,7 +241,7 @@ impl Replica {
         let mut changes = self.changes();
         let key = Place::key(self.shard, &mask.bucket, &mask.key);
         draft.whole(|draft| {
-            let row = rows::head_row(&draft.rows(), draft.origins, key)?;
+            let row = rows::head_row(&draft.rows(), key)?;
             apply::mark(draft, &mut changes, key, row)?;
             rows::delete_mask(draft.batch, self.shard, mask.name);
             Ok(())

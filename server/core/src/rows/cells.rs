@@ -271,16 +271,16 @@ pub(crate) fn get_head(
     get_cell(disk, origins, space, &row)
 }
 
-/// Whether a key has a row for its head, and whether there is a head in it.
-pub(crate) fn head_row(disk: &dyn Read, origins: &Origins, place: Place<'_>) -> Result<HeadRow, StorageError> {
+/// Whether a key has a row for its head, and whether there is a head in it. What the head is, is not read.
+pub(crate) fn head_row(disk: &dyn Read, place: Place<'_>) -> Result<HeadRow, StorageError> {
     let (space, row) = place.head();
-    Ok(match disk.get(space, &row)? {
-        None => HeadRow::None,
-        Some(value) => match open_row(space, &row, &value, |input| Cell::<Head>::decode_row(origins, input))? {
-            cell if cell.is_empty() => HeadRow::Mark,
-            _ => HeadRow::Head,
-        },
-    })
+    let Some(value) = disk.get(space, &row)? else { return Ok(HeadRow::None) };
+    let is_mark = open_row(space, &row, &value, |input| {
+        let count = input.u8()? & 15;
+        input.take(input.left())?;
+        Ok(count == 0)
+    });
+    Ok(if is_mark? { HeadRow::Mark } else { HeadRow::Head })
 }
 
 /// What stands in the row of a key's head.

@@ -155,13 +155,6 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What the rows of a bucket begin with, in one shard.
-pub(crate) fn bucket_prefix(shard: ShardId, bucket: &Bucket) -> Vec<u8> {
-    let mut row = Vec::new();
-    put_bucket(&mut row, shard, bucket);
-    row
-}
-
 fn put_bucket(row: &mut Vec<u8>, shard: ShardId, bucket: &Bucket) {
     row.extend_from_slice(&shard.0.to_be_bytes());
     row.extend_from_slice(bucket.as_str().as_bytes());
