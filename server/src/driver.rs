@@ -24,13 +24,12 @@ use crate::remembered::Remembered;
 use crate::rocks::Rocks;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use meridian_core::cell::Type;
 use meridian_core::id::{OriginId, RequestId};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
 use meridian_core::replica::inspect::{Finding, Inspection};
-use meridian_core::replica::read::Found;
+use meridian_core::replica::read::{Found, ReadRequest};
 use meridian_core::replica::write::Write;
 use meridian_core::storage::StorageError;
 use meridian_core::types::{Failure, Refusal};
@@ -109,13 +108,13 @@ impl Door {
         Door { desk: desk.number(), ..self.clone() }
     }
 
-    /// Reads a key from the newest durable state; `None` where a row is damaged: the node must be asked, which takes the
+    /// Reads a key, or a part of it, from the newest durable state; `None` where a row is damaged: the node must be asked, which takes the
     /// replica out of service.
     ///
     /// # Errors
     /// A [`Refusal`].
-    pub fn read(&self, bucket: &Bucket, key: &Key, named: Option<Type>) -> Result<Option<Found>, Refusal> {
-        match self.published.load().read(bucket, key, named) {
+    pub fn read(&self, bucket: &Bucket, key: &Key, request: &ReadRequest) -> Result<Option<Found>, Refusal> {
+        match self.published.load().read(bucket, key, request) {
             Ok(found) => Ok(Some(found)),
             Err(Failure::Refused(refusal)) => Err(refusal),
             Err(Failure::Storage(_)) => Ok(None),
@@ -127,7 +126,7 @@ impl Door {
     pub fn inspect(&self, bucket: &Bucket, key: &Key) -> Inspection {
         let inspection = self.published.load().inspect(bucket, key);
         if let Finding::Damaged(_) = inspection.finding {
-            let operation = Operation::Read { named: None };
+            let operation = Operation::Read(ReadRequest::default());
             let request = Request { bucket: bucket.clone(), key: key.clone(), operation };
             let (waiter, _nobody) = Waiter::at(self.desk);
             // A queue that is full has requests that may find it as well.
@@ -410,12 +409,16 @@ fn is_pull(input: &Input) -> bool {
 }
 
 fn value_bytes(request: &Request) -> usize {
-    match &request.operation {
-        Operation::Write(write) => match &write.write {
+    fn of(write: &Write) -> usize {
+        match write {
             Write::Put { value, .. } => value.len(),
+            Write::Map(ops) => ops.iter().map(|op| of(&op.write)).sum(),
             _ => 0,
-        },
-        Operation::Read { .. } => 0,
+        }
+    }
+    match &request.operation {
+        Operation::Write(request) => of(&request.write),
+        Operation::Read(_) => 0,
     }
 }
 
@@ -432,7 +435,7 @@ mod tests {
 
     fn read() -> Request {
         let (bucket, key) = (Bucket::new("b").expect("a bucket"), Key::new(b"k").expect("a key"));
-        Request { bucket, key, operation: Operation::Read { named: None } }
+        Request { bucket, key, operation: Operation::Read(ReadRequest::default()) }
     }
 
     #[tokio::test]

@@ -1,16 +1,18 @@
 //! What readers see: the newest state of the node that is durable.
 //!
-//! A published state is a snapshot of the rows with the origins' numbers and the version vectors of the same instant.
+//! A published state is a snapshot of the rows with the origins' numbers, the version vectors and the masks of the same instant.
 //! HTTP threads read it directly, through the same pure function that the core uses, and never wait for a write.
 
 use crate::rocks::Snapshot;
-use meridian_core::cell::Type;
 use meridian_core::id::ShardId;
+use meridian_core::masks::{Masked, Masks};
 use meridian_core::name::{Bucket, Key, ShardCount};
 use meridian_core::node::Node;
+use meridian_core::planted::Planted;
 use meridian_core::replica::inspect::{Inspection, inspect};
-use meridian_core::replica::read::{self, Found};
+use meridian_core::replica::read::{self, Found, ReadRequest};
 use meridian_core::rows::{Origins, Place};
+use meridian_core::storage::Read;
 use meridian_core::types::{Failure, Refusal, View};
 use meridian_core::version_vector::VersionVector;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub struct ReplicaStanding {
     pub root: Option<u128>,
     /// Whether it is in service: no row of it is known to be damaged, and it is not being filled anew.
     pub in_service: bool,
+    /// Large removals that are not swept yet: readers look through them. (Peers do not tell theirs.)
+    pub masks: Masks,
 }
 
 /// Standings that are copied together when one of them changes.
@@ -85,6 +89,7 @@ fn standing(node: &Node, shard: ShardId) -> ReplicaStanding {
         vector: replica.vector().clone(),
         root: replica.tree().map(|tree| tree.root()),
         in_service: !replica.is_out_of_service(),
+        masks: replica.masks().clone(),
     }
 }
 
@@ -97,18 +102,16 @@ pub struct Published {
 }
 
 impl Published {
-    /// Reads a key.
+    /// Reads a key, or a part of it.
     ///
     /// # Errors
     /// As [`read::read`], and [`Refusal::Quarantined`].
-    pub fn read(&self, bucket: &Bucket, key: &Key, named: Option<Type>) -> Result<Found, Failure> {
-        let shard = self.standings.count.shard_of(bucket, key);
-        let ReplicaStanding { vector, in_service, .. } = self.standings.at(shard);
-        if !in_service {
-            return Err(Refusal::Quarantined.into());
+    pub fn read(&self, bucket: &Bucket, key: &Key, request: &ReadRequest) -> Result<Found, Failure> {
+        let shard = self.shard_of(bucket, key);
+        match self.standings.at(shard).in_service {
+            true => self.with_view(Place::key(shard, bucket, key), |view| read::read(view, request)),
+            false => Err(Refusal::Quarantined.into()),
         }
-        let place = Place { shard, bucket, key };
-        read::read(View { disk: &self.snapshot, origins: &self.standings.origins, vector, place }, named)
     }
 
     /// The shard of a key.
@@ -119,9 +122,16 @@ impl Published {
     /// Shows a key as this node's replica has it.
     pub fn inspect(&self, bucket: &Bucket, key: &Key) -> Inspection {
         let shard = self.shard_of(bucket, key);
-        let ReplicaStanding { vector, in_service, .. } = self.standings.at(shard);
-        let place = Place { shard, bucket, key };
-        let view = View { disk: &self.snapshot, origins: &self.standings.origins, vector, place };
-        inspect(view, *in_service)
+        let in_service = self.standings.at(shard).in_service;
+        self.with_view(Place::key(shard, bucket, key), |view| inspect(view, in_service))
+    }
+
+    /// Shows a key's rows, as its replica has them, to a reader.
+    fn with_view<T>(&self, place: Place<'_>, reader: impl FnOnce(View<'_>) -> T) -> T {
+        let Standings { origins, .. } = &self.standings;
+        let ReplicaStanding { vector, masks, .. } = self.standings.at(place.shard);
+        let masked = Masked { disk: &self.snapshot, origins, masks, planted: Planted::default() };
+        let disk: &dyn Read = if masks.is_empty() { &self.snapshot } else { &masked };
+        reader(View { disk, origins, vector, place })
     }
 }

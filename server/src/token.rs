@@ -4,19 +4,21 @@
 //! base64url( version(1) kind(1) payload mac(16) )      mac = HMAC-SHA256(secret, version kind bound payload)[..16]
 //! ```
 //!
-//! `bound` is what the token is valid for: a context's bucket and key. It is not in the token, so a token of another
-//! key does not fit. A context that names deltas that were never made could take away writes that nobody has seen;
+//! `bound` is what the token is valid for: a context's bucket and key, for a cursor also what is paged through. It is not in the
+//! token, so a token of another key does not fit. A context that names deltas that were never made could take away writes that nobody has seen;
 //! therefore no token is used before its checksum was found right.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use meridian_core::codec::Encode as _;
+use meridian_core::codec::{self, Encode as _};
 use meridian_core::context::Context;
 use meridian_core::name::{Bucket, Key};
+use meridian_core::path::Path;
 use ring::hmac;
 
 const VERSION: u8 = 1;
 const CONTEXT: u8 = 1;
+const PAGE: u8 = 3;
 const MAC_BYTES: usize = 16;
 /// What a token of a few origins has at most.
 const TOKEN_BYTES_USUAL: usize = 96;
@@ -25,10 +27,18 @@ const TOKEN_BYTES_USUAL: usize = 96;
 #[derive(Clone)]
 pub struct Tokens(hmac::Key);
 
-/// The token is damaged, forged, or of another cluster, key or kind.
+/// The token is damaged, forged, or of another cluster, key, listing or kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this token was not given for this key by this cluster: read the key again for a fresh one")]
-pub struct BadToken;
+pub enum BadToken {
+    /// It should be a context.
+    #[error("this token was not given for this key by this cluster: read the key again for a fresh one")]
+    Context,
+    /// It should be a cursor.
+    #[error(
+        "this cursor was not given for this listing by this cluster: send it with the same parameters, or begin without one"
+    )]
+    Cursor,
+}
 
 impl Tokens {
     /// Tokens under a secret.
@@ -38,47 +48,96 @@ impl Tokens {
 
     /// The token of what was seen of a key.
     pub fn context(&self, bucket: &Bucket, key: &Key, context: &Context) -> String {
-        let mut bytes = Vec::with_capacity(TOKEN_BYTES_USUAL);
-        bytes.extend([VERSION, CONTEXT]);
-        context.encode(&mut bytes);
-        let mac = self.mac(&bytes, bucket, key);
-        bytes.extend_from_slice(&mac.as_ref()[..MAC_BYTES]);
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.seal(CONTEXT, |bytes| context.encode(bytes), bucket, key.as_bytes())
     }
 
     /// What a token says that was seen of a key.
     ///
     /// # Errors
-    /// [`BadToken`].
+    /// [`BadToken::Context`].
     pub fn open_context(&self, bucket: &Bucket, key: &Key, token: &[u8]) -> Result<Context, BadToken> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken)?;
-        let (signed, mac) = bytes.split_last_chunk::<MAC_BYTES>().ok_or(BadToken)?;
-        let expected = self.mac(signed, bucket, key);
+        let payload = self.open(CONTEXT, token, bucket, key.as_bytes()).ok_or(BadToken::Context)?;
+        Context::from_bytes(&payload).map_err(|_| BadToken::Context)
+    }
+
+    /// The token of where a page of a collection ended: its last member, or field.
+    pub fn page(&self, bucket: &Bucket, collection: &Collection<'_>, last: &str) -> String {
+        self.seal(PAGE, |bytes| bytes.extend_from_slice(last.as_bytes()), bucket, &collection.bound())
+    }
+
+    /// Where the page before ended, of the same collection.
+    ///
+    /// # Errors
+    /// [`BadToken::Cursor`].
+    pub fn open_page(
+        &self,
+        bucket: &Bucket,
+        collection: &Collection<'_>,
+        token: &[u8],
+    ) -> Result<String, BadToken> {
+        let payload = self.open(PAGE, token, bucket, &collection.bound()).ok_or(BadToken::Cursor)?;
+        String::from_utf8(payload).map_err(|_| BadToken::Cursor)
+    }
+
+    fn seal(&self, kind: u8, write: impl FnOnce(&mut Vec<u8>), bucket: &Bucket, bound: &[u8]) -> String {
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES_USUAL);
+        bytes.extend([VERSION, kind]);
+        write(&mut bytes);
+        let mac = self.mac(&bytes, bucket, bound);
+        bytes.extend_from_slice(&mac.as_ref()[..MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The payload of a token of this kind, if its checksum is right.
+    fn open(&self, kind: u8, token: &[u8], bucket: &Bucket, bound: &[u8]) -> Option<Vec<u8>> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (signed, mac) = bytes.split_last_chunk::<MAC_BYTES>()?;
+        let expected = self.mac(signed, bucket, bound);
         let differs = mac.iter().zip(expected.as_ref()).fold(0, |differs, (a, b)| differs | (a ^ b));
         match signed {
-            [VERSION, CONTEXT, payload @ ..] if differs == 0 => {
-                Context::from_bytes(payload).map_err(|_| BadToken)
-            }
-            _ => Err(BadToken),
+            [VERSION, found, payload @ ..] if differs == 0 && *found == kind => Some(payload.to_vec()),
+            _ => None,
         }
     }
 
-    fn mac(&self, signed: &[u8], bucket: &Bucket, key: &Key) -> hmac::Tag {
+    fn mac(&self, signed: &[u8], bucket: &Bucket, bound: &[u8]) -> hmac::Tag {
         let mut mac = hmac::Context::with_key(&self.0);
-        // A bucket has no zero byte, and a key is the last: no two bounds are written alike.
+        // A bucket has no zero byte, and what follows it is the last: no two bounds are written alike.
         mac.update(&(signed.len() as u64).to_be_bytes());
         mac.update(signed);
         mac.update(bucket.as_str().as_bytes());
         mac.update(&[0]);
-        mac.update(key.as_bytes());
+        mac.update(bound);
         mac.sign()
+    }
+}
+
+/// What is paged through: the members of a set, or the fields of a map, that begin with `prefix`.
+pub struct Collection<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// Where in it; empty for the key itself.
+    pub path: &'a Path,
+    /// What the members begin with.
+    pub prefix: &'a str,
+}
+
+impl Collection<'_> {
+    fn bound(&self) -> Vec<u8> {
+        let mut bound = Vec::new();
+        codec::put_bytes(&mut bound, self.key.as_bytes());
+        self.path.encode(&mut bound);
+        bound.extend_from_slice(self.prefix.as_bytes());
+        bound
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_core::context::Seen;
     use meridian_core::id::{Dot, OriginId};
+    use meridian_core::path::Field;
 
     fn names(bucket: &str, key: &str) -> (Bucket, Key) {
         (Bucket::new(bucket).expect("a bucket"), Key::new(key.as_bytes()).expect("a key"))
@@ -87,13 +146,14 @@ mod tests {
     #[test]
     fn a_token_opens_for_its_key_and_secret_only() {
         let (tokens, others) = (Tokens::new(&[1; 32]), Tokens::new(&[2; 32]));
-        let context = Context { vector: [Dot::new(OriginId(7), 9)].into_iter().collect(), slots: Vec::new() };
+        let seen = Seen::all_of(&[Dot::new(OriginId(7), 9)].into_iter().collect());
+        let context = Context { seen, slots: Vec::new() };
         let (bucket, key) = names("b", "k");
         let token = tokens.context(&bucket, &key, &context);
         assert_eq!(tokens.open_context(&bucket, &key, token.as_bytes()), Ok(context));
-        assert_eq!(others.open_context(&bucket, &key, token.as_bytes()), Err(BadToken));
+        assert_eq!(others.open_context(&bucket, &key, token.as_bytes()), Err(BadToken::Context));
         for (bucket, key) in [names("b", "l"), names("c", "k"), names("b", "k2")] {
-            assert_eq!(tokens.open_context(&bucket, &key, token.as_bytes()), Err(BadToken));
+            assert_eq!(tokens.open_context(&bucket, &key, token.as_bytes()), Err(BadToken::Context));
         }
     }
 
@@ -107,9 +167,40 @@ mod tests {
                 let mut changed = token.clone();
                 changed[place] = other;
                 let opened = tokens.open_context(&bucket, &key, &changed);
-                assert!(changed == token || opened == Err(BadToken), "{place}");
+                assert!(changed == token || opened == Err(BadToken::Context), "{place}");
             }
-            assert_eq!(tokens.open_context(&bucket, &key, &token[..place]), Err(BadToken));
+            assert_eq!(tokens.open_context(&bucket, &key, &token[..place]), Err(BadToken::Context));
         }
+    }
+
+    #[test]
+    fn a_cursor_opens_for_its_collection_only_and_is_no_context() {
+        let tokens = Tokens::new(&[1; 32]);
+        let (bucket, key) = names("b", "k");
+        let path = |names: &[&str]| {
+            Path::new(names.iter().map(|name| Field::new(name).expect("a name")).collect()).expect("a path")
+        };
+        let (root, tags) = (path(&[]), path(&["tags"]));
+        let collection = Collection { key: &key, path: &tags, prefix: "o" };
+        let cursor = tokens.page(&bucket, &collection, "opera");
+        assert_eq!(tokens.open_page(&bucket, &collection, cursor.as_bytes()), Ok("opera".into()));
+        let (other, longer) = (names("c", "k2"), path(&["tags", "o"]));
+        for (bucket, key, path, prefix) in [
+            (&other.0, &key, &tags, "o"),
+            (&bucket, &other.1, &tags, "o"),
+            (&bucket, &key, &root, "o"),
+            (&bucket, &key, &longer, ""),
+            (&bucket, &key, &tags, "op"),
+        ] {
+            let other = Collection { key, path, prefix };
+            assert_eq!(tokens.open_page(bucket, &other, cursor.as_bytes()), Err(BadToken::Cursor));
+        }
+        for place in 0..cursor.len() {
+            let cut = &cursor.as_bytes()[..place];
+            assert_eq!(tokens.open_page(&bucket, &collection, cut), Err(BadToken::Cursor), "{place}");
+        }
+        assert_eq!(tokens.open_context(&bucket, &key, cursor.as_bytes()), Err(BadToken::Context));
+        let context = tokens.context(&bucket, &key, &Context::default());
+        assert_eq!(tokens.open_page(&bucket, &collection, context.as_bytes()), Err(BadToken::Cursor));
     }
 }

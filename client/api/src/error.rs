@@ -78,6 +78,8 @@ codes! {
     OriginNotAllowed = "origin_not_allowed", 403, "The web origin is not allowed";
     /// There is no such key.
     KeyNotFound = "key_not_found", 404, "There is no such key";
+    /// There is no such field in the map.
+    FieldNotFound = "field_not_found", 404, "There is no such field";
     /// There is nothing at this path.
     PathNotFound = "path_not_found", 404, "There is no such path";
     /// The path does not know the method.
@@ -106,6 +108,8 @@ codes! {
     NotAnInteger = "not_an_integer", 422, "The number is not a 64-bit integer";
     /// The context is too old for what it is used for.
     ContextTooOld = "context_too_old", 422, "The context is too old";
+    /// A put that would overwrite values unseen.
+    ContextRequired = "context_required", 428, "The put does not say what it has seen";
     /// The request's headers are longer than the server reads.
     HeadersTooLarge = "headers_too_large", 431, "The headers are too large";
     /// The server failed; its log says why.

@@ -4,6 +4,10 @@
 pub const CONTEXT: &str = "meridian-context";
 /// On an answer: the key's type, like `register`.
 pub const TYPE: &str = "meridian-type";
+/// On an answer: how many values a multi-value register has, where it has several.
+pub const SIBLINGS: &str = "meridian-siblings";
+/// On an answer: the types that a field of a map has beside the one that is shown.
+pub const HIDDEN: &str = "meridian-hidden";
 /// On an answer: who gave it, as `node;region`.
 pub const SERVED_BY: &str = "meridian-served-by";
 /// On an answer: the level of consistency that was reached.
@@ -19,7 +23,7 @@ mod tests {
 
     #[test]
     fn names_are_in_lower_case() {
-        for name in [CONTEXT, TYPE, SERVED_BY, CONSISTENCY, SESSION, IDEMPOTENCY_KEY] {
+        for name in [CONTEXT, TYPE, SIBLINGS, HIDDEN, SERVED_BY, CONSISTENCY, SESSION, IDEMPOTENCY_KEY] {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{name}");
         }
     }

@@ -12,7 +12,7 @@ use meridian_core::name::NameError;
 use meridian_core::types::Refusal;
 
 /// How many headers the answer about a key has.
-const HEADERS_USUAL: usize = 8;
+const HEADERS_USUAL: usize = 9;
 
 /// A response with its body at hand.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -52,10 +52,12 @@ impl From<Refusal> for Refused {
             Refusal::TypeConflict { .. } => Code::TypeConflict,
             Refusal::WrongType { .. } | Refusal::TypeMisfit { .. } => Code::WrongType,
             Refusal::ValueTooLarge => Code::ValueTooLarge,
-            Refusal::TooManyOperations => Code::TooManyOperations,
+            Refusal::TooManyOperations | Refusal::TooManyCounters => Code::TooManyOperations,
             Refusal::TooManySiblings => Code::ContextTooOld,
             Refusal::CounterOverflow => Code::NotAnInteger,
-            Refusal::PageRequired => Code::PageRequired,
+            Refusal::PageRequired { .. } => Code::PageRequired,
+            Refusal::ContextRequired => Code::ContextRequired,
+            Refusal::Sweeping => Code::Overloaded,
             Refusal::Quarantined => Code::Quarantined,
             Refusal::OriginsFull => Code::OriginsFull,
         };
@@ -73,7 +75,7 @@ impl From<NameError> for Refused {
             NameError::Bucket => Code::BucketInvalid,
             NameError::KeyEmpty => Code::KeyEmpty,
             NameError::KeyTooLong => Code::KeyTooLong,
-            NameError::Member => Code::BodyInvalid,
+            NameError::Member | NameError::Field | NameError::Path => Code::BodyInvalid,
             NameError::ContentType => Code::InvalidParameter,
         };
         Refused::new(code, error.to_string())
@@ -113,6 +115,11 @@ pub(super) fn with_body(status: StatusCode, content_type: &str, body: impl Into<
 /// 204.
 pub(super) fn no_content() -> Answer {
     empty(StatusCode::NO_CONTENT)
+}
+
+/// 304.
+pub(super) fn not_modified() -> Answer {
+    empty(StatusCode::NOT_MODIFIED)
 }
 
 fn empty(status: StatusCode) -> Answer {

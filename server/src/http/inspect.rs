@@ -241,7 +241,7 @@ fn sibling_view(shown: &SiblingShown) -> SiblingView<'_> {
                 wins: shown.wins,
             })
         }
-        Head::Counter | Head::Set => None,
+        _ => None,
     };
     SiblingView { dot: dot_text(shown.dot), key_type: shown.head.key_type().as_str(), write }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refused, no_content, with_body};
 use super::body::{self, Share};
-use super::{App, operations, request};
+use super::{App, operations, reading, request};
 use crate::driver::AskError;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -15,9 +15,9 @@ use meridian_core::cell::Type;
 use meridian_core::context::Context;
 use meridian_core::name::{Bucket, ContentType, Key};
 use meridian_core::node::{Operation, Reply, Request};
-use meridian_core::replica::read::Found;
+use meridian_core::replica::read::{Found, ReadRequest};
 use meridian_core::replica::write::{Write, WriteRequest, Written};
-use meridian_core::types::Value;
+use meridian_core::types::set::SetChange;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,20 +26,21 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// How long an answer may take. Then the client is told that the outcome is unknown.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 const METHODS: &str = "GET, HEAD, PUT, POST, DELETE";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 const CONTEXT: HeaderName = HeaderName::from_static(header::CONTEXT);
-const KEY_TYPE: HeaderName = HeaderName::from_static(header::TYPE);
+pub(super) const KEY_TYPE: HeaderName = HeaderName::from_static(header::TYPE);
 const CONSISTENCY: HeaderName = HeaderName::from_static(header::CONSISTENCY);
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A request for a key, as far as its head says it.
-struct Asked {
-    bucket: Bucket,
-    key: Key,
-    named: Option<Type>,
+pub(super) struct Asked {
+    pub(super) bucket: Bucket,
+    pub(super) key: Key,
+    pub(super) named: Option<Type>,
     context: Option<Context>,
+    overwrites: bool,
 }
 
 /// Answers a request for a key.
@@ -66,14 +67,13 @@ async fn respond(
     if parameters.lists || (key.is_none() && parameters.key64.is_none() && reads) {
         return Err(request::absent("the listing of keys"));
     }
+    parameters.check_method(method)?;
     let (bucket, key) = request::names(bucket, key, parameters.key64)?;
     let context = given_context(app, &parts.headers, &bucket, &key)?;
-    let asked = Asked { bucket, key, named: parameters.named, context };
+    let overwrites = parameters.overwrites.unwrap_or_default();
+    let asked = Asked { bucket, key, named: parameters.named, context, overwrites };
     match *method {
-        Method::GET | Method::HEAD => {
-            let found = read(app, &asked).await?;
-            found_answer(app, &asked, found)
-        }
+        Method::GET | Method::HEAD => reading::respond(app, &parts.headers, &asked, parameters.part).await,
         Method::PUT => put(app, &parts.headers, asked, body).await,
         Method::POST => post(app, &parts.headers, asked, body).await,
         Method::DELETE => {
@@ -100,51 +100,24 @@ fn given_context(
     opened.map(Some).map_err(|bad| Refused::new(Code::BadToken, bad.to_string()))
 }
 
-// -- reading -------------------------------------------------------------------------------------------------------------
-
-async fn read(app: &App, asked: &Asked) -> Result<Found, Refused> {
-    let Asked { bucket, key, named, .. } = asked;
-    if let Some(found) = app.door.read(bucket, key, *named)? {
+/// Reads a key, or a part of it.
+///
+/// # Errors
+/// The node's refusals, and 503 and 504 where it does not answer.
+pub(super) async fn read(app: &App, asked: &Asked, request: &ReadRequest) -> Result<Found, Refused> {
+    if let Some(found) = app.door.read(&asked.bucket, &asked.key, request)? {
         return Ok(found);
     }
     // A row is damaged. The node will find the same, and take the replica out of service.
-    match ask(app, asked, Operation::Read { named: *named }).await? {
+    match ask(app, asked, Operation::Read(request.clone())).await? {
         Reply::Read(found) => Ok(found),
         Reply::Refused(refusal) => Err(refusal.into()),
         Reply::Written { .. } => unreachable!("a read is answered by a read"),
     }
 }
 
-fn found_answer(app: &App, asked: &Asked, found: Found) -> Result<Answer, Refused> {
-    let Found { value, context } = found;
-    let Some(value) = value else {
-        let refused = Refused::new(Code::KeyNotFound, "there is no such key: a PUT or POST makes it");
-        return Ok(with_context(app, asked, &context, refused.into()));
-    };
-    Ok(with_context(app, asked, &context, value_answer(app, value)?))
-}
-
-fn value_answer(app: &App, value: Value) -> Result<Answer, Refused> {
-    let key_type = value.key_type();
-    let (content_type, body) = match value {
-        Value::Register { content_type, bytes } => (content_type, bytes),
-        Value::Counter(sum) => (json(), sum.to_string().into_bytes()),
-        Value::Set(members) => {
-            let members: Vec<&str> = members.iter().map(|member| member.as_str()).collect();
-            (json(), serde_json::to_vec(&members).expect("strings are plain data"))
-        }
-    };
-    let mut answer = with_body(StatusCode::OK, content_type.as_str(), app.budget.counted(body)?);
-    answer.headers_mut().insert(KEY_TYPE, HeaderValue::from_static(key_type.as_str()));
-    Ok(answer)
-}
-
-fn json() -> ContentType {
-    ContentType::new(JSON).expect("a content type")
-}
-
 /// What every answer says that was read or written: what is now seen of the key, and the level that was achieved.
-fn with_context(app: &App, asked: &Asked, context: &Context, mut answer: Answer) -> Answer {
+pub(super) fn with_context(app: &App, asked: &Asked, context: &Context, mut answer: Answer) -> Answer {
     let token = app.tokens.context(&asked.bucket, &asked.key, context);
     let token = HeaderValue::from_maybe_shared(Bytes::from(token)).expect("base64url is ASCII");
     answer.headers_mut().insert(CONTEXT, token);
@@ -166,10 +139,8 @@ async fn put(app: &App, headers: &HeaderMap, asked: Asked, body: Incoming) -> Re
         };
         ContentType::new(guess).expect("a content type")
     });
-    let (_, context) = write(app, &asked, Write::Put { content_type, value: body.into() }).await?;
-    let mut answer = no_content();
-    answer.headers_mut().insert(KEY_TYPE, HeaderValue::from_static(Type::Register.as_str()));
-    Ok(with_context(app, &asked, &context, answer))
+    let (written, context) = write(app, &asked, Write::Put { content_type, value: body.into() }).await?;
+    Ok(with_context(app, &asked, &context, written_answer(written)))
 }
 
 /// What the client says that the bytes are; `None` where it says nothing, or what curl says by itself.
@@ -185,41 +156,54 @@ async fn post(app: &App, headers: &HeaderMap, asked: Asked, body: Incoming) -> R
     let prefers = preference(headers);
     let (body, _share) = take_body(app, body, REQUEST_BYTES_MAX, Code::RequestTooLarge).await?;
     let operation = operations::parse(&body)?;
-    if let Write::Put { value, .. } = &operation
-        && value.len() > app.limits.value_bytes_max
-    {
-        let detail = format!("a value has at most {} bytes", app.limits.value_bytes_max);
-        return Err(Refused::new(Code::ValueTooLarge, detail));
-    }
-    let is_put = matches!(operation, Write::Put { .. });
+    check_values(app, &operation)?;
     let (written, context) = write(app, &asked, operation).await?;
-    let answer = match (prefers, written) {
-        (Some(Preference::Minimal), _) => preferred(no_content(), "return=minimal"),
-        (None, Written::Counter(sum)) => {
-            typed(with_body(StatusCode::OK, JSON, sum.to_string()), Type::Counter)
+    let shows = match (prefers, written) {
+        (Some(Preference::Minimal), _) => {
+            return Ok(with_context(app, &asked, &context, preferred(no_content(), "return=minimal")));
         }
-        (None, Written::Set(change)) if !is_put => set_changed(change.added, change.removed),
-        (prefers, written) => match read(app, &asked).await {
-            Ok(Found { value: Some(value), .. }) => {
-                let answer = value_answer(app, value).map_err(Refused::applied)?;
-                if prefers.is_some() { preferred(answer, "return=representation") } else { answer }
-            }
-            // It cannot be shown whole, or is gone by now: what changed is told instead.
-            _ => match written {
-                Written::Set(change) => set_changed(change.added, change.removed),
-                Written::Counter(sum) => {
-                    typed(with_body(StatusCode::OK, JSON, sum.to_string()), Type::Counter)
-                }
-                Written::Done => no_content(),
-            },
-        },
+        (Some(Preference::Representation), _) | (None, Written::Put(_)) => true,
+        (None, _) => false,
     };
-    Ok(with_context(app, &asked, &context, answer))
+    if shows
+        && let Ok(Found { value: Some(value), context, .. }) =
+            read(app, &asked, &ReadRequest::whole(asked.named)).await
+    {
+        let answer = reading::value_answer(app, value).map_err(Refused::applied)?;
+        let answer = if prefers.is_some() { preferred(answer, "return=representation") } else { answer };
+        return Ok(with_context(app, &asked, &context, answer));
+    }
+    // What changed is told, also where the value cannot be shown whole, or is gone by now.
+    Ok(with_context(app, &asked, &context, written_answer(written)))
 }
 
-fn set_changed(added: u64, removed: u64) -> Answer {
-    let body = format!(r#"{{"added":{added},"removed":{removed}}}"#);
-    typed(with_body(StatusCode::OK, JSON, body), Type::Set)
+/// Refuses values that are longer than the setting allows.
+fn check_values(app: &App, write: &Write) -> Result<(), Refused> {
+    match write {
+        Write::Put { value, .. } if value.len() > app.limits.value_bytes_max => {
+            let detail = format!("a value has at most {} bytes", app.limits.value_bytes_max);
+            Err(Refused::new(Code::ValueTooLarge, detail))
+        }
+        Write::Map(ops) => ops.iter().try_for_each(|op| check_values(app, &op.write)),
+        _ => Ok(()),
+    }
+}
+
+/// What a write answers by itself.
+fn written_answer(written: Written) -> Answer {
+    let (key_type, body) = match written {
+        Written::Done => return no_content(),
+        Written::Put(key_type) => return typed(no_content(), key_type),
+        Written::Counter(sum) => (Type::Counter, sum.to_string()),
+        Written::Set(SetChange { added, removed, more }) => {
+            let more = if more { r#","more":true"# } else { "" };
+            (Type::Set, format!(r#"{{"added":{added},"removed":{removed}{more}}}"#))
+        }
+        Written::Flag(enabled) => (Type::Flag, enabled.to_string()),
+        Written::Extremum(key_type, number) => (key_type, number.to_string()),
+        Written::Map(changed) => (Type::Map, format!(r#"{{"changed":{changed}}}"#)),
+    };
+    typed(with_body(StatusCode::OK, JSON, body), key_type)
 }
 
 fn typed(mut answer: Answer, key_type: Type) -> Answer {
@@ -278,7 +262,9 @@ fn may_write(app: &App) -> Result<(), Refused> {
 
 async fn write(app: &App, asked: &Asked, write: Write) -> Result<(Written, Context), Refused> {
     may_write(app)?;
-    let request = WriteRequest { write, named: asked.named, context: asked.context.clone() };
+    let Asked { named, context, overwrites, .. } = asked;
+    let (named, context, overwrites) = (*named, context.clone(), *overwrites);
+    let request = WriteRequest { write, named, context, overwrites };
     match ask(app, asked, Operation::Write(request)).await? {
         Reply::Written { written, context } => Ok((written, context)),
         Reply::Refused(refusal) => Err(refusal.into()),

@@ -14,8 +14,10 @@ mod connection;
 mod inspect;
 mod kv;
 mod operations;
+mod reading;
 mod request;
 mod serve;
+mod shown;
 mod state;
 mod wire;
 
@@ -127,7 +129,7 @@ impl App {
         let resource = request::resource(parts.uri.path());
         let mut checked = request::check_own_headers(&resource, &parts.headers);
         if parts.uri.path().starts_with("/v1/") {
-            checked = checked.and_then(|()| request::check_headers(&parts.method, &parts.headers));
+            checked = checked.and_then(|()| request::check_headers(&resource, &parts.method, &parts.headers));
         }
         if let Err(refused) = checked {
             return refused.into();
@@ -183,12 +185,12 @@ fn share_with_origin(parts: &Parts, answer: &mut Answer) {
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(VARY, HeaderValue::from_static("origin"));
-    let exposed =
-        "meridian-context, meridian-type, meridian-consistency, meridian-served-by, preference-applied";
+    let exposed = "etag, meridian-context, meridian-type, meridian-siblings, meridian-hidden, meridian-consistency, \
+                   meridian-served-by, preference-applied";
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("content-type, meridian-context, prefer"),
+        HeaderValue::from_static("content-type, if-none-match, meridian-context, prefer"),
     );
 }

@@ -10,6 +10,7 @@ use hyper::{Method, Uri, Version};
 use meridian_api::error::Code;
 use meridian_core::cell::Type;
 use meridian_core::name::{Bucket, Key};
+use meridian_core::path::{Field, Path};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -82,6 +83,45 @@ pub(super) struct Parameters {
     pub(super) key64: Option<Vec<u8>>,
     /// A parameter that only a listing has.
     pub(super) lists: bool,
+    /// Which part of the key is read.
+    pub(super) part: Asking,
+    /// Whether a PUT insists.
+    pub(super) overwrites: Option<bool>,
+}
+
+/// The parameters that say which part of a key is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asking {
+    /// Which field of a map.
+    pub(super) path: Option<Path>,
+    /// The member that a set is asked about.
+    pub(super) contains: Option<String>,
+    /// What the members of a page begin with.
+    pub(super) member_prefix: Option<String>,
+    /// How many a page has.
+    pub(super) limit: Option<usize>,
+    /// Where the page before ended.
+    pub(super) cursor: Option<String>,
+}
+
+impl Parameters {
+    /// Refuses what is for another method.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn check_method(&self, method: &Method) -> Result<(), Refused> {
+        let refuse = |parameter: &str, of: &str| {
+            Err(Refused::new(Code::InvalidParameter, format!("{parameter} is for {of}, not for {method}")))
+        };
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if !reads && self.part != Asking::default() {
+            return refuse("?path=, ?contains=, ?member_prefix=, ?limit= or ?cursor=", "GET and HEAD");
+        }
+        if self.overwrites.is_some() && *method != Method::PUT {
+            return refuse("?overwrite=", "PUT");
+        }
+        Ok(())
+    }
 }
 
 /// Reads the parameters of a request for a key.
@@ -91,6 +131,9 @@ pub(super) struct Parameters {
 pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refused> {
     let mut found = Parameters::default();
     let mut seen = Vec::new();
+    if percent_decode_str(uri.query().unwrap_or_default()).decode_utf8().is_err() {
+        return Err(Refused::new(Code::InvalidParameter, "parameters are UTF-8"));
+    }
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if seen.contains(&name) {
             return Err(Refused::new(Code::InvalidParameter, format!("?{name}= is given twice")));
@@ -99,13 +142,17 @@ pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refused> {
             "type" => found.named = Some(type_named(&value)?),
             "key64" => found.key64 = Some(key64(&value)?),
             "consistency" => consistency(&value)?,
-            "timeout" | "max_staleness" | "overwrite" | "path" | "contains" | "member_prefix" => {
-                return Err(absent(&format!("?{name}=")));
-            }
-            "prefix" | "start" | "end" | "prefix64" | "start64" | "end64" | "limit" | "cursor"
-            | "reverse" | "delimiter" | "values" => found.lists = true,
+            "path" => found.part.path = Some(pointer(&value)?),
+            "contains" => found.part.contains = Some(value.into_owned()),
+            "member_prefix" => found.part.member_prefix = Some(value.into_owned()),
+            "limit" => found.part.limit = Some(limit(&value)?),
+            "cursor" => found.part.cursor = Some(value.into_owned()),
+            "overwrite" => found.overwrites = Some(truth(&name, &value)?),
+            "timeout" | "max_staleness" => return Err(absent(&format!("?{name}="))),
+            "prefix" | "start" | "end" | "prefix64" | "start64" | "end64" | "reverse" | "delimiter"
+            | "values" => found.lists = true,
             _ => {
-                let known = "a key's are type, key64 and consistency";
+                let known = "a key's are type, key64, consistency, overwrite, path, contains, member_prefix, limit and cursor";
                 return Err(Refused::new(
                     Code::UnknownParameter,
                     format!("there is no parameter ?{name}= ({known})"),
@@ -135,18 +182,55 @@ pub(super) fn only_key64(uri: &Uri) -> Result<Option<Vec<u8>>, Refused> {
     Ok(found)
 }
 
-fn type_named(name: &str) -> Result<Type, Refused> {
-    match name {
-        "register" => Ok(Type::Register),
-        "counter" => Ok(Type::Counter),
-        "set" => Ok(Type::Set),
-        "multi" | "bounded" | "set-rw" | "flag" | "flag-dw" | "max" | "min" | "map" | "list" | "json" => {
+/// The type of this name.
+///
+/// # Errors
+/// 400 for one that is not there.
+pub(super) fn type_named(name: &str) -> Result<Type, Refused> {
+    match (Type::named(name), name) {
+        (Some(known), _) => Ok(known),
+        (None, "bounded" | "set-rw" | "flag-dw" | "list" | "json") => {
             Err(absent(&format!("the type {name}")))
         }
-        _ => {
-            let detail = format!("there is no type {name:?}: register, counter and set are there");
+        (None, _) => {
+            let there = Type::ALL.map(Type::as_str).join(", ");
+            let detail = format!("there is no type {name:?}: there are {there}");
             Err(Refused::new(Code::InvalidParameter, detail))
         }
+    }
+}
+
+/// Reads a path that is written as a JSON Pointer (RFC 6901): `/address/city`, with `~1` for `/` and `~0` for `~`.
+fn pointer(text: &str) -> Result<Path, Refused> {
+    let invalid = |detail: &str| Refused::new(Code::InvalidParameter, format!("?path=: {detail}"));
+    if text.is_empty() {
+        return Ok(Path::default());
+    }
+    let names = text.strip_prefix('/').ok_or_else(|| invalid("a JSON Pointer begins with /"))?;
+    let field = |name: &str| {
+        if name.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
+            return Err(invalid("a ~ is followed by 0 or 1: write ~0 for itself, and ~1 for a /"));
+        }
+        let name = name.replace("~1", "/").replace("~0", "~");
+        Field::new(&name).map_err(|error| invalid(&error.to_string()))
+    };
+    let fields = names.split('/').map(field).collect::<Result<_, _>>()?;
+    Path::new(fields).map_err(|error| invalid(&error.to_string()))
+}
+
+/// Most members or fields of a page.
+const PAGE_MAX: usize = 1_000;
+
+fn limit(text: &str) -> Result<usize, Refused> {
+    let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    limit.ok_or_else(|| Refused::new(Code::InvalidParameter, format!("?limit= is 1 to {PAGE_MAX}")))
+}
+
+fn truth(name: &str, text: &str) -> Result<bool, Refused> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Refused::new(Code::InvalidParameter, format!("?{name}= is true or false"))),
     }
 }
 
@@ -311,12 +395,18 @@ pub(super) fn check_own_headers(resource: &Resource<'_>, headers: &HeaderMap) ->
 ///
 /// # Errors
 /// 400 and 415.
-pub(super) fn check_headers(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn check_headers(
+    resource: &Resource<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(), Refused> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    let has_tag = matches!(resource, Resource::Kv(..));
     let (mut condition, mut missing, mut encoded) = (None, None, false);
     for (name, value) in headers {
         match name.as_str() {
             "if-match" | "if-none-match" if !reads => condition = Some(name),
+            "if-none-match" if has_tag => {}
             "if-match" | "if-none-match" | "idempotency-key" | "authorization" => missing = Some(name),
             "content-encoding" => encoded |= value != "identity",
             _ => {}
@@ -387,18 +477,71 @@ mod tests {
             parameters(&uri).map_err(|refused| refused.problem.code)
         };
         assert_eq!(of("type=set&consistency=local").map(|found| found.named), Ok(Some(Type::Set)));
+        for known in Type::ALL {
+            assert_eq!(of(&format!("type={}", known.as_str())).map(|found| found.named), Ok(Some(known)));
+        }
         assert_eq!(of("key64=_w").map(|found| found.key64), Ok(Some(vec![0xff])));
         for (query, code) in [
-            ("type=map", Code::NotAvailable),
+            ("type=list", Code::NotAvailable),
+            ("type=flag-dw", Code::NotAvailable),
             ("type=mop", Code::InvalidParameter),
             ("type=set&type=set", Code::InvalidParameter),
             ("consistency=quorum", Code::NotAvailable),
             ("consistency=most", Code::InvalidParameter),
-            ("path=/a", Code::NotAvailable),
+            ("timeout=1s", Code::NotAvailable),
+            ("path=a", Code::InvalidParameter),
+            ("path=/a~", Code::InvalidParameter),
+            ("path=/a~2b", Code::InvalidParameter),
+            ("path=/a//b", Code::InvalidParameter),
+            ("path=%ff", Code::InvalidParameter),
+            ("limit=0", Code::InvalidParameter),
+            ("limit=1001", Code::InvalidParameter),
+            ("limit=-1", Code::InvalidParameter),
+            ("overwrite=1", Code::InvalidParameter),
+            ("overwrite=true&overwrite=true", Code::InvalidParameter),
             ("key64=!", Code::KeyInvalid),
             ("typ=set", Code::UnknownParameter),
         ] {
             assert_eq!(of(query), Err(code), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_json_pointer() {
+        let names = |text: &str| {
+            let path = pointer(text).map_err(|refused| refused.problem.code)?;
+            Ok(path.fields().iter().map(|field| field.as_str().to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(names(""), Ok(vec![]));
+        assert_eq!(names("/address/city"), Ok(vec!["address".to_string(), "city".into()]));
+        assert_eq!(
+            names("/a~1b/~01/m~0n/ "),
+            Ok(vec!["a/b".to_string(), "~1".into(), "m~n".into(), " ".into()])
+        );
+        assert!(names(&"/f".repeat(32)).is_ok());
+        let (deep, long) = ("/f".repeat(33), format!("/{}", "f".repeat(4097)));
+        for wrong in ["/", "a", "/a/", "/~", "/~2", &deep, &long] {
+            assert_eq!(names(wrong), Err(Code::InvalidParameter), "{wrong:.40}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_for_some_methods() {
+        let of = |query: &str, method: Method| {
+            let uri: Uri = format!("/v1/kv/b/k?{query}").parse().expect("an address");
+            let found = parameters(&uri).expect("they are well-formed");
+            found.check_method(&method).map_err(|refused| refused.problem.code)
+        };
+        for query in ["path=", "contains=a", "member_prefix=", "limit=1", "cursor=x"] {
+            assert_eq!(of(query, Method::GET), Ok(()), "{query}");
+            assert_eq!(of(query, Method::HEAD), Ok(()), "{query}");
+            for method in [Method::PUT, Method::POST, Method::DELETE] {
+                assert_eq!(of(query, method), Err(Code::InvalidParameter), "{query}");
+            }
+        }
+        assert_eq!(of("overwrite=true", Method::PUT), Ok(()));
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            assert_eq!(of("overwrite=false", method), Err(Code::InvalidParameter));
         }
     }
 

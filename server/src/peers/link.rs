@@ -14,6 +14,7 @@ use crate::outbox::Queue;
 use crate::published::{ReplicaStanding, Standings};
 use meridian_core::codec::Encode as _;
 use meridian_core::id::NodeId;
+use meridian_core::masks::Masks;
 use meridian_core::message::Message;
 use meridian_core::node::Input;
 use meridian_core::version_vector::VersionVector;
@@ -268,7 +269,8 @@ fn decode_vectors(mut bytes: &[u8]) -> Option<Vectors> {
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (vector, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
         let vector = VersionVector::from_bytes(vector).ok()?;
-        vectors.push(ReplicaStanding { vector, root, in_service: flags & OUT_OF_SERVICE == 0 });
+        let in_service = flags & OUT_OF_SERVICE == 0;
+        vectors.push(ReplicaStanding { vector, root, in_service, masks: Masks::default() });
         bytes = rest;
     }
     Some(vectors)
@@ -283,7 +285,7 @@ mod tests {
         let vector: VersionVector =
             [meridian_core::id::Dot::new(meridian_core::id::OriginId(7), 3)].into_iter().collect();
         let standings = [(Some(5), true), (None, false), (None, true)]
-            .map(|(root, in_service)| ReplicaStanding { vector: vector.clone(), root, in_service });
+            .map(|(root, in_service)| ReplicaStanding { vector: vector.clone(), root, in_service, masks: Masks::default() });
         let (mut bytes, mut whole) = (Vec::new(), vec![0]);
         for standing in &standings {
             encode_standing(standing, &mut bytes);
