@@ -238,10 +238,12 @@ fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Arc<Delta>>, DecodeError>
 mod tests {
     use super::*;
     use crate::cell::{Head, Mark, Register, SlotId, SlotSeen};
+    use crate::context::Seen;
     use crate::delta::{Change, Effect, FOOTPRINT_PER_BYTE_MAX};
     use crate::hlc::Hlc;
     use crate::id::{Dot, OriginId, Seq};
     use crate::name::{Bucket, ContentType, Key, Member};
+    use crate::path::Path;
     use crate::repair::{Leaves, Position, RowSent, Unwilling};
     use crate::storage::Space;
     use proptest::collection::{btree_map, btree_set, vec};
@@ -309,6 +311,10 @@ mod tests {
         )
     }
 
+    fn of_the_key(effects: Vec<Effect>) -> Vec<(Path, Effect)> {
+        effects.into_iter().map(|effect| (Path::default(), effect)).collect()
+    }
+
     /// Deltas of one author, one after the other.
     fn deltas() -> impl Strategy<Value = Vec<Arc<Delta>>> {
         (growing_deps(), 1..u64::MAX / 2, any::<u64>()).prop_flat_map(|(deps, first, hlc)| {
@@ -320,7 +326,7 @@ mod tests {
                 }
                 effects(past, dot.seq).prop_map(move |effects| {
                     let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k\0").unwrap());
-                    let changes = alloc::vec![Change { bucket, key, effects }];
+                    let changes = alloc::vec![Change { bucket, key, effects: of_the_key(effects) }];
                     let hlc = Hlc(hlc.wrapping_add(place as u64));
                     Arc::new(Delta { dot, generation: 0, deps: deps.clone(), hlc, changes })
                 })
@@ -453,7 +459,7 @@ mod tests {
             let change = Change {
                 bucket: Bucket::new("b").unwrap(),
                 key: Key::new(b"k").unwrap(),
-                effects: alloc::vec![Effect::Clear { seen: None }],
+                effects: alloc::vec![(Path::default(), Effect::Clear { seen: None })],
             };
             let dot = Dot::new(AUTHOR, seq);
             let changes = alloc::vec![change];
@@ -473,7 +479,7 @@ mod tests {
                 generation: 0,
                 deps: [Dot::new(OriginId(1), 3)].into_iter().collect(),
                 hlc: Hlc(1),
-                changes: alloc::vec![Change { bucket, key, effects }],
+                changes: alloc::vec![Change { bucket, key, effects: of_the_key(effects) }],
             }
         };
         let kill = |dot| Effect::Head { kills: alloc::vec![dot], put: None };
@@ -490,7 +496,7 @@ mod tests {
         let clear = Effect::Clear { seen: None };
         assert!(refused(sound(alloc::vec![clear.clone(), clear.clone()])), "a cell twice");
         assert!(refused(sound(alloc::vec![clear.clone(), kill(Dot::new(AUTHOR, 4))])), "out of order");
-        let beyond = [Dot::new(OriginId(1), 9)].into_iter().collect();
+        let beyond = Seen::all_of(&[Dot::new(OriginId(1), 9)].into_iter().collect());
         assert!(
             refused(sound(alloc::vec![Effect::Clear { seen: Some(beyond) }])),
             "clears what it has not seen"

@@ -57,13 +57,14 @@ mod tests {
     use crate::delta::{Change, Effect};
     use crate::hlc::Hlc;
     use crate::name::{Bucket, Key};
+    use crate::path::Path;
     use crate::version_vector::VersionVector;
 
     fn delta(origin: u64, seq: u64) -> Arc<Delta> {
         let change = Change {
             bucket: Bucket::new("b").unwrap(),
             key: Key::new(b"k").unwrap(),
-            effects: alloc::vec![Effect::Clear { seen: None }],
+            effects: alloc::vec![(Path::default(), Effect::Clear { seen: None })],
         };
         Arc::new(Delta {
             dot: Dot::new(OriginId(origin), seq),

@@ -221,6 +221,7 @@ mod tests {
     use crate::hlc::Hlc;
     use crate::merkle::{Changes, Counted, Seed};
     use crate::name::{Bucket, Key};
+    use crate::path::Path;
     use crate::storage::{Batch, MemStorage, Storage, Visit};
     use alloc::vec;
     use proptest::prelude::*;
@@ -277,7 +278,7 @@ mod tests {
         let change = Change {
             bucket: Bucket::new("b").unwrap(),
             key: Key::new(b"k").unwrap(),
-            effects: vec![Effect::Clear { seen: None }],
+            effects: vec![(Path::default(), Effect::Clear { seen: None })],
         };
         Delta {
             dot: Dot::new(OriginId(origin), seq),
