@@ -1,12 +1,14 @@
 //! An inspection as bytes: how it travels to the node that was asked. What is read is no larger than any is.
 
 use super::{
-    Content, DAMAGE_BYTES_MAX, Finding, Inspection, MemberShown, SHOWN_MAX, SiblingShown, SlotShown,
+    Content, DAMAGE_BYTES_MAX, FieldShown, Finding, Inspection, MemberShown, Piece, SHOWN_MAX, SiblingShown,
+    SlotShown,
 };
 use crate::cell::{Cell, Head, Slot, SlotId};
 use crate::codec::{self, DOT_BYTES_MIN, DecodeError, Encode, Reader};
 use crate::id::{Dot, OriginId};
 use crate::name::Member;
+use crate::path::Path;
 use crate::version_vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -14,11 +16,17 @@ use alloc::vec::Vec;
 const IN_SERVICE: u8 = 0;
 const QUARANTINED: u8 = 1;
 const DAMAGED: u8 = 2;
+const SWEEPING: u8 = 3;
 const MORE: u8 = 1;
 const WHOLE: u8 = 2;
-/// Fewest bytes that a slot, and that a member takes.
+/// Fewest bytes that a slot, a member, and a piece of a field takes.
 const SLOT_BYTES_MIN: usize = 13;
 const MEMBER_BYTES_MIN: usize = 3;
+const FIELD_BYTES_MIN: usize = 7;
+/// What a piece of a field is.
+const SIBLING: u8 = 0;
+const SLOT: u8 = 1;
+const MEMBER: u8 = 2;
 
 impl Encode for Inspection {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -33,6 +41,7 @@ impl Encode for Inspection {
                 out.push(DAMAGED);
                 codec::put_bytes(out, why.as_bytes());
             }
+            Finding::Sweeping => out.push(SWEEPING),
         }
     }
 
@@ -45,6 +54,7 @@ impl Encode for Inspection {
                 why if why.len() <= DAMAGE_BYTES_MAX => Finding::Damaged(why.into()),
                 _ => return Err(DecodeError::Invalid("inspection: too many words")),
             },
+            SWEEPING => Finding::Sweeping,
             tag => return Err(DecodeError::Tag { what: "finding", tag }),
         };
         Ok(Inspection { vector, finding })
@@ -58,6 +68,7 @@ impl Encode for Content {
         codec::put_signed(out, self.sum);
         codec::put_list(out, &self.members);
         codec::put_varint(out, self.member_count);
+        codec::put_list(out, &self.fields);
         out.push(MORE * u8::from(self.more) + WHOLE * u8::from(self.is_whole));
         out.extend_from_slice(&self.digest.to_be_bytes());
     }
@@ -67,13 +78,18 @@ impl Encode for Content {
         let slots = shown(input, SLOT_BYTES_MIN, |slot: &SlotShown| slot.id)?;
         let sum = input.signed()?;
         let members = shown(input, MEMBER_BYTES_MIN, |member: &MemberShown| member.member.clone())?;
-        let (member_count, flags) = (input.varint()?, input.u8()?);
+        let member_count = input.varint()?;
+        let fields: Vec<FieldShown> = list(input, FIELD_BYTES_MIN)?;
+        if !fields.is_sorted_by(|a, b| a.name() < b.name()) {
+            return Err(DecodeError::Invalid("inspection: lists ascend"));
+        }
+        let flags = input.u8()?;
         if flags > MORE + WHOLE {
             return Err(DecodeError::Tag { what: "flags of a content", tag: flags });
         }
         let digest = u128::from_be_bytes(input.array()?);
         let (more, is_whole) = (flags & MORE != 0, flags & WHOLE != 0);
-        Ok(Content { head, slots, sum, members, member_count, more, is_whole, digest })
+        Ok(Content { head, slots, sum, members, member_count, fields, more, is_whole, digest })
     }
 }
 
@@ -83,6 +99,12 @@ fn shown<T: Encode, K: Ord>(
     item_bytes_min: usize,
     key: impl Fn(&T) -> K,
 ) -> Result<Vec<T>, DecodeError> {
+    let items = list(input, item_bytes_min)?;
+    codec::ascending(&items, key, "inspection: lists ascend")?;
+    Ok(items)
+}
+
+fn list<T: Encode>(input: &mut Reader<'_>, item_bytes_min: usize) -> Result<Vec<T>, DecodeError> {
     let count = input.count(item_bytes_min)?;
     if count > SHOWN_MAX {
         return Err(DecodeError::Invalid("inspection: more than is shown"));
@@ -91,7 +113,6 @@ fn shown<T: Encode, K: Ord>(
     for _ in 0..count {
         items.push(T::decode(input)?);
     }
-    codec::ascending(&items, key, "inspection: lists ascend")?;
     Ok(items)
 }
 
@@ -99,23 +120,31 @@ impl Encode for SiblingShown {
     fn encode(&self, out: &mut Vec<u8>) {
         self.dot.encode(out);
         self.head.encode(out);
-        if let Head::Register(_) = self.head {
+        if self.head.bytes().is_some() {
             codec::put_varint(out, self.bytes);
+        }
+        if let Head::Register(_) = self.head {
             out.push(u8::from(self.wins));
         }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (dot, head) = (Dot::decode(input)?, Head::decode(input)?);
-        let Head::Register(register) = &head else {
-            return Ok(SiblingShown { dot, head, bytes: 0, wins: false });
+        let bytes = match head.bytes() {
+            None => 0,
+            Some((_, value)) => match input.varint()? {
+                bytes if bytes >= value.len() as u64 => bytes,
+                _ => return Err(DecodeError::Invalid("inspection: a sibling")),
+            },
         };
-        match (input.varint()?, input.u8()?) {
-            (bytes, flag @ 0..=1) if bytes >= register.value.len() as u64 => {
-                Ok(SiblingShown { dot, head, bytes, wins: flag == 1 })
-            }
-            _ => Err(DecodeError::Invalid("inspection: a sibling")),
-        }
+        let wins = match &head {
+            Head::Register(_) => match input.u8()? {
+                flag @ 0..=1 => flag == 1,
+                _ => return Err(DecodeError::Invalid("inspection: a sibling")),
+            },
+            _ => false,
+        };
+        Ok(SiblingShown { dot, head, bytes, wins })
     }
 }
 
@@ -144,12 +173,47 @@ impl Encode for MemberShown {
     }
 }
 
+impl Encode for FieldShown {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.path.encode(out);
+        match &self.piece {
+            Piece::Sibling(sibling) => {
+                out.push(SIBLING);
+                sibling.encode(out);
+            }
+            Piece::Slot(slot) => {
+                out.push(SLOT);
+                slot.encode(out);
+            }
+            Piece::Member(member) => {
+                out.push(MEMBER);
+                member.encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let path = Path::decode(input)?;
+        let piece = match input.u8()? {
+            SIBLING => Piece::Sibling(SiblingShown::decode(input)?),
+            SLOT => Piece::Slot(SlotShown::decode(input)?),
+            MEMBER => Piece::Member(MemberShown::decode(input)?),
+            tag => return Err(DecodeError::Tag { what: "piece of a field", tag }),
+        };
+        match path.is_root() {
+            true => Err(DecodeError::Invalid("inspection: a field has a path")),
+            false => Ok(FieldShown { path, piece }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::siblings;
-    use super::super::tests::{dot, member, register};
+    use super::super::tests::{A, dot, member, path, register};
+    use super::super::{VALUES_SHOWN_BYTES_MAX, siblings};
     use super::*;
-    use crate::cell::{Mark, Type};
+    use crate::cell::{Blob, Mark, Type};
+    use crate::name::ContentType;
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -160,11 +224,18 @@ mod tests {
 
     fn sibling() -> impl Strategy<Value = (Dot, Head)> {
         let value = proptest::collection::vec(any::<u8>(), 0..20);
-        (0..4u64, 1..9u64, 0..9u64, value, 1..=3u8).prop_map(|(origin, seq, ms, value, kind)| {
+        (0..4u64, 1..9u64, 0..9u64, value, 1..=8u8).prop_map(|(origin, seq, ms, value, kind)| {
             let head = match Type::from_bytes(&[kind]).unwrap() {
                 Type::Register => register(ms, &value),
                 Type::Counter => Head::Counter,
                 Type::Set => Head::Set,
+                Type::Multi => {
+                    Head::Multi(Blob { content_type: ContentType::new("text/html").unwrap(), value })
+                }
+                Type::Flag => Head::Flag(seq > 4),
+                Type::Max => Head::Max(ms as i64),
+                Type::Min => Head::Min(-(ms as i64)),
+                Type::Map => Head::Map,
             };
             (dot(OriginId(origin), seq), head)
         })
@@ -174,19 +245,30 @@ mod tests {
         let siblings = proptest::collection::vec(sibling(), 0..4);
         let slots = proptest::collection::btree_map((0..3u64, 1..5u64), (0..9u64, any::<i64>()), 0..3);
         let members = proptest::collection::btree_map("[a-z]{1,3}", dots(), 0..4);
-        let content = (siblings, slots, members, any::<bool>(), any::<u128>()).prop_map(
-            |(head, slots, members, flag, digest)| {
+        let fields = proptest::collection::btree_map("[a-z/]{1,3}", sibling(), 0..4);
+        let content = (siblings, slots, members, fields, any::<bool>(), any::<u128>()).prop_map(
+            |(head, slots, members, fields, flag, digest)| {
                 let slot = |((origin, birth), (seq, total)): ((u64, u64), (u64, i64))| SlotShown {
                     id: SlotId { origin: OriginId(origin), birth },
                     slot: Slot { base: Mark::default(), last: Mark { seq, total: total.into() } },
                 };
+                let slots: Vec<SlotShown> = slots.into_iter().map(slot).collect();
                 let members = members.into_iter().map(|(text, dots)| member(&text, &dots));
+                let members: Vec<_> = members.map(|(member, cell)| MemberShown { member, cell }).collect();
+                let mut pieces = Vec::new();
+                for (name, sibling) in fields {
+                    pieces.push((path(&[&name]), Piece::Sibling(siblings_of(vec![sibling]).remove(0))));
+                }
+                let deep = path(&["\u{10ffff}", "b"]);
+                pieces.extend(slots.iter().map(|slot| (deep.clone(), Piece::Slot(*slot))));
+                pieces.extend(members.iter().map(|member| (deep.clone(), Piece::Member(member.clone()))));
                 Content {
                     head: siblings_of(head),
-                    slots: slots.into_iter().map(slot).collect(),
+                    slots,
                     sum: digest as i128,
-                    members: members.map(|(member, cell)| MemberShown { member, cell }).collect(),
+                    members,
                     member_count: digest as u64,
+                    fields: pieces.into_iter().map(|(path, piece)| FieldShown { path, piece }).collect(),
                     more: flag,
                     is_whole: !flag,
                     digest,
@@ -196,6 +278,7 @@ mod tests {
         let finding = prop_oneof![
             8 => content.prop_map(|content| Finding::Content(Box::new(content))),
             1 => Just(Finding::Quarantined),
+            1 => Just(Finding::Sweeping),
             1 => "[a-zü ]{0,20}".prop_map(Finding::Damaged),
         ];
         (dots(), finding)
@@ -203,7 +286,7 @@ mod tests {
     }
 
     fn siblings_of(head: Vec<(Dot, Head)>) -> Vec<SiblingShown> {
-        siblings(&head.into_iter().collect())
+        siblings(&head.into_iter().collect(), &mut { VALUES_SHOWN_BYTES_MAX })
     }
 
     /// What is read is written the same way, so it is no larger than its bytes say, whatever they are.
