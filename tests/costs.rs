@@ -311,6 +311,23 @@ impl Read for Counted<'_> {
             visit(key, value)
         })
     }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.count(|cost| cost.scans += 1);
+        self.disk.scan_back(space, prefix, before, &mut |key, value| {
+            self.count(|cost| {
+                cost.rows_visited += 1;
+                cost.bytes_read += key.len() + value.len();
+            });
+            visit(key, value)
+        })
+    }
 }
 
 // -- a node on its disk ----------------------------------------------------------------------------------------------

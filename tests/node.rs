@@ -473,6 +473,10 @@ impl Read for DeadDisk {
     fn scan(&self, _: Space, _: &[u8], _: &[u8], _: Visit<'_>) -> Result<(), StorageError> {
         Err(StorageError::Io("no such device".into()))
     }
+
+    fn scan_back(&self, _: Space, _: &[u8], _: Option<&[u8]>, _: Visit<'_>) -> Result<(), StorageError> {
+        Err(StorageError::Io("no such device".into()))
+    }
 }
 
 fn rows(disk: &MemStorage, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {

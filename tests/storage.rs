@@ -2,7 +2,7 @@
 //! changes.
 
 use meridian_core::storage::{Batch, MemStorage, Overlay, Read, Space, Storage};
-use meridian_tests::storage_suite::{conforms, scan};
+use meridian_tests::storage_suite::{conforms, scan, scan_back};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -61,6 +61,10 @@ proptest! {
         }
         let scan = |disk: &dyn Read| scan(disk, Space::Cell, prefix.as_bytes(), from.as_bytes(), limit).unwrap();
         prop_assert_eq!(scan(&overlay), scan(&written));
+        for before in [None, Some(from.as_bytes())] {
+            let back = |disk: &dyn Read| scan_back(disk, Space::Cell, prefix.as_bytes(), before, limit).unwrap();
+            prop_assert_eq!(back(&overlay), back(&written));
+        }
     }
 
     #[test]

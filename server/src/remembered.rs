@@ -51,4 +51,14 @@ impl Read for Remembered<'_> {
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.disk.scan(space, prefix, from, visit)
     }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.disk.scan_back(space, prefix, before, visit)
+    }
 }

@@ -9,12 +9,15 @@
 //!
 //! Why the options are as they are stands in `docs/storage.md`. This is one file because no other is to name RocksDB.
 
-use meridian_core::storage::{Batch, Disk, Read, Space, Still, Storage, StorageError, Visit};
+use meridian_core::storage::{
+    Batch, Disk, Read, Space, Still, Storage, StorageError, Visit, behind, scan_end,
+};
 use rocksdb::properties;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
-    DBWithThreadMode, DataBlockIndexType, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
-    SingleThreaded, SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType,
+    DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, DataBlockIndexType, ErrorKind,
+    FlushOptions, LogLevel, Options, ReadOptions, SingleThreaded, SnapshotWithThreadMode, WriteBatch,
+    WriteBufferManager,
 };
 use std::fs;
 use std::io;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Db = DBWithThreadMode<SingleThreaded>;
+type RawRows<'a> = DBRawIteratorWithThreadMode<'a, Db>;
 
 /// Each log says where the one before it ended, so that no hole between two is read over. (The bindings have no setter.)
 const VERIFY_LOGS: &str = "track_and_verify_wals=true";
@@ -252,6 +256,16 @@ impl Read for Rocks {
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.0.scan(space, prefix, from, ReadOptions::default(), visit)
     }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.0.scan_back(space, prefix, before, ReadOptions::default(), visit)
+    }
 }
 
 impl Disk for Rocks {
@@ -323,6 +337,16 @@ impl Read for Damaged {
 
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.inner.scan(space, prefix, from, ReadOptions::default(), visit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.inner.scan_back(space, prefix, before, ReadOptions::default(), visit)
     }
 }
 
@@ -425,6 +449,13 @@ impl Snapshot {
     pub fn version(&self) -> u64 {
         self.0.borrow_dependent().snapshot.sequence_number()
     }
+
+    /// Options for one scan: it adds its own bounds to them.
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.0.borrow_dependent().snapshot);
+        options
+    }
 }
 
 impl Read for Snapshot {
@@ -433,9 +464,17 @@ impl Read for Snapshot {
     }
 
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
-        let mut options = ReadOptions::default();
-        options.set_snapshot(&self.0.borrow_dependent().snapshot);
-        self.0.borrow_owner().scan(space, prefix, from, options, visit)
+        self.0.borrow_owner().scan(space, prefix, from, self.options(), visit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.0.borrow_owner().scan_back(space, prefix, before, self.options(), visit)
     }
 }
 
@@ -464,22 +503,55 @@ impl Inner {
         let first = prefix.max(from);
         let mut rows = self.db.raw_iterator_cf_opt(self.family(space), options);
         rows.seek(first);
+        // Only a prefix of nothing but 0xff has no end; then what lies behind it must be told apart.
+        self.walk(rows, RawRows::next, space, (prefix, first), visit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        mut options: ReadOptions,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        let end = scan_end(prefix, before);
+        if end.as_deref().is_some_and(|end| end <= prefix) {
+            return Ok(());
+        }
+        options.set_iterate_lower_bound(prefix);
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(space), options);
+        rows.seek_to_last();
+        self.walk(rows, RawRows::prev, space, (prefix, prefix), visit)
+    }
+
+    /// Visits rows with a prefix from where an iterator stands. Where it cannot read even there, `first` is said to be damaged.
+    fn walk<'a>(
+        &'a self,
+        mut rows: RawRows<'a>,
+        step: fn(&mut RawRows<'a>),
+        space: Space,
+        (prefix, first): (&[u8], &[u8]),
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
         let mut last: Option<Vec<u8>> = None;
         while let Some((key, value)) = rows.item() {
-            // Only a prefix of nothing but 0xff has no end; then what lies behind it must be told apart here.
             if !key.starts_with(prefix) || visit(key, value)?.is_break() {
                 return Ok(());
             }
             let seen = last.get_or_insert_default();
             seen.clear();
             seen.extend_from_slice(key);
-            rows.next();
+            step(&mut rows);
         }
         // An iterator also stops where it cannot read on.
         rows.status().map_err(|error| self.unread(space, last.as_deref().unwrap_or(first), &error))
     }
 
-    /// The error of a read. In a scan the key is the last that could be read: the damage is behind it.
+    /// The error of a read. In a scan the key is the last that could be read: the damage is beside it.
     fn unread(&self, space: Space, key: &[u8], error: &rocksdb::Error) -> StorageError {
         match error.kind() {
             ErrorKind::Corruption => {
@@ -495,14 +567,6 @@ impl Inner {
         self.corruptions.fetch_add(u64::from(error.kind() == ErrorKind::Corruption), Ordering::Relaxed);
         StorageError::Io(error.to_string())
     }
-}
-
-/// The first key behind all that begin with a prefix, if there is one.
-fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
-    let place = prefix.iter().rposition(|byte| *byte != 0xff)?;
-    let mut end = prefix[..=place].to_vec();
-    end[place] += 1;
-    Some(end)
 }
 
 fn bytes_of_files(path: &Path) -> io::Result<u64> {

@@ -204,6 +204,16 @@ impl Read for RocksDisk {
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.rocks().scan(space, prefix, from, visit)
     }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.rocks().scan_back(space, prefix, before, visit)
+    }
 }
 
 impl storage::Disk for RocksDisk {

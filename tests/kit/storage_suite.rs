@@ -23,6 +23,28 @@ pub fn scan(disk: &dyn Read, space: Space, prefix: &[u8], from: &[u8], limit: us
     Ok(rows)
 }
 
+/// The rows of a space below `before` that begin with `prefix`, from the last on, at most `limit`.
+///
+/// # Errors
+/// The storage's.
+pub fn scan_back(
+    disk: &dyn Read,
+    space: Space,
+    prefix: &[u8],
+    before: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    if limit == 0 {
+        return Ok(rows);
+    }
+    disk.scan_back(space, prefix, before, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(if rows.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(rows)
+}
+
 /// Checks an empty storage against all of it.
 ///
 /// # Errors
@@ -31,6 +53,7 @@ pub fn conforms(disk: &mut dyn Storage) -> Result<()> {
     reads_what_was_written(disk)?;
     keeps_spaces_apart(disk)?;
     scans_in_order(disk)?;
+    scans_back_in_order(disk)?;
     holds_awkward_rows(disk)
 }
 
@@ -79,6 +102,29 @@ fn scans_in_order(disk: &mut dyn Storage) -> Result<()> {
     ensure!(found(b"x", b"", 99)?.is_empty(), "a prefix that no row has");
     ensure!(found(b"p", b"q", 99)?.is_empty(), "from behind the prefix");
     ensure!(found(b"", b"p\xff", 2)? == [&b"p\xff"[..], b"q"], "no prefix");
+    Ok(())
+}
+
+fn scans_back_in_order(disk: &mut dyn Storage) -> Result<()> {
+    let keys: [&[u8]; 8] = [b"p\xff", b"p", b"pa", b"o\xff", b"q", b"p\0", b"\xff", b"\xff\xff"];
+    let rows: Vec<Change<'_>> = keys.iter().map(|key| (Space::Meta, *key, Some(*key))).collect();
+    write(disk, &rows)?;
+    write(disk, &[(Space::Stage, b"a", Some(b"")), (Space::Log, b"z", Some(b""))])?;
+    let found = |prefix: &[u8], before: Option<&[u8]>, limit| -> Result<Vec<Vec<u8>>> {
+        Ok(scan_back(disk, Space::Meta, prefix, before, limit)?.into_iter().map(|(key, _)| key).collect())
+    };
+    let all = [&b"p\xff"[..], b"pa", b"p\0", b"p"];
+    ensure!(found(b"p", None, 99)? == all, "a prefix, from its last row on, and nothing beside it");
+    ensure!(found(b"p", Some(b"z"), 99)? == all, "from behind the prefix");
+    ensure!(found(b"p", Some(b"p\xff"), 99)? == all[1..], "below a row");
+    ensure!(found(b"p", Some(b"pb"), 99)? == all[1..], "from between two rows on");
+    ensure!(found(b"p", None, 2)? == all[..2], "broken off");
+    ensure!(found(b"p", Some(b"p"), 99)?.is_empty(), "below the first row of the prefix");
+    ensure!(found(b"p", Some(b"a"), 99)?.is_empty(), "from before the prefix");
+    ensure!(found(b"x", None, 99)?.is_empty(), "a prefix that no row has");
+    ensure!(found(b"\xff", None, 99)? == [&b"\xff\xff"[..], b"\xff"], "a prefix that has no end");
+    ensure!(found(b"", None, 3)? == [&b"\xff\xff"[..], b"\xff", b"same"], "no prefix");
+    ensure!(found(b"", Some(b"p"), 1)? == [b"o\xff"], "no prefix, below a row");
     Ok(())
 }
 

@@ -268,6 +268,19 @@ mod tests {
                 false => visit(key, value),
             })
         }
+
+        fn scan_back(
+            &self,
+            space: Space,
+            prefix: &[u8],
+            before: Option<&[u8]>,
+            visit: Visit<'_>,
+        ) -> Result<(), StorageError> {
+            self.disk.scan_back(space, prefix, before, &mut |key, value| match self.is_bad(key) {
+                true => Err(broken()),
+                false => visit(key, value),
+            })
+        }
     }
 
     fn place(origin: u64, seq: u64) -> Place {

@@ -65,7 +65,7 @@ impl fmt::Debug for StorageError {
     }
 }
 
-/// Called by [`Read::scan`] with each row's key and value; breaks off the scan or lets it go on.
+/// Called by [`Read::scan`] and [`Read::scan_back`] with each row's key and value; breaks off the scan or lets it go on.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StorageError>;
 
 /// A consistent view of the rows: the disk itself, a snapshot of it, or either under a turn's changes.
@@ -81,6 +81,34 @@ pub trait Read {
     /// # Errors
     /// [`StorageError::Io`], and what `visit` returns.
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
+
+    /// Visits the rows whose keys begin with `prefix` and are below `before` (without it, all of them), descending.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and what `visit` returns.
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError>;
+}
+
+/// The first key behind all that begin with a prefix, if there is one: none is behind `ff`.
+pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let place = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix[..=place].to_vec();
+    end[place] += 1;
+    Some(end)
+}
+
+/// Where a descending scan begins: the first key behind all that it may visit, if there is one.
+pub fn scan_end(prefix: &[u8], before: Option<&[u8]>) -> Option<Vec<u8>> {
+    match (behind(prefix), before) {
+        (Some(end), Some(before)) => Some(end.min(before.to_vec())),
+        (end, before) => end.or(before.map(<[u8]>::to_vec)),
+    }
 }
 
 /// Rows that stand still, whatever is written later.
@@ -189,38 +217,74 @@ impl Read for Overlay<'_> {
 
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         let first = (space, prefix.max(from).to_vec());
-        let mut above = self
-            .batch
-            .rows
-            .range(first..)
-            .take_while(|((s, key), _)| *s == space && key.starts_with(prefix))
-            .map(|((_, key), value)| (key.as_slice(), value.as_deref()))
-            .peekable();
-        let mut broken = false;
-        self.disk.scan(space, prefix, from, &mut |key, value| {
-            while let Some((changed, new)) = above.next_if(|(changed, _)| *changed < key) {
-                if let Some(new) = new
-                    && visit(changed, new)?.is_break()
-                {
-                    broken = true;
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            let row = match above.next_if(|(changed, _)| *changed == key) {
-                Some((_, changed)) => changed,
-                None => Some(value),
-            };
-            let flow = row.map_or(Ok(ControlFlow::Continue(())), |row| visit(key, row))?;
-            broken = flow.is_break();
-            Ok(flow)
-        })?;
-        for (key, value) in above {
-            if !broken && let Some(value) = value {
-                broken = visit(key, value)?.is_break();
+        let above = self.batch.rows.range(first..);
+        let above = above.take_while(|((s, key), _)| *s == space && key.starts_with(prefix)).map(changed);
+        lay_over(above, |a, b| a < b, |visit| self.disk.scan(space, prefix, from, visit), visit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        let above = self.batch.rows.range(rows_before(space, prefix, before)).rev();
+        let above = above.take_while(|((s, key), _)| *s == space && key.starts_with(prefix)).map(changed);
+        lay_over(above, |a, b| a > b, |visit| self.disk.scan_back(space, prefix, before, visit), visit)
+    }
+}
+
+/// A row's key, and what a batch makes of the row.
+type Changed<'a> = (&'a [u8], Option<&'a [u8]>);
+
+fn changed<'a>(((_, key), value): (&'a Row, &'a Option<Vec<u8>>)) -> Changed<'a> {
+    (key, value.as_deref())
+}
+
+/// Visits what a scan finds, with a batch's changes laid over it. Both come in the same order.
+fn lay_over<'a>(
+    above: impl Iterator<Item = Changed<'a>>,
+    precedes: fn(&[u8], &[u8]) -> bool,
+    scan_below: impl FnOnce(Visit<'_>) -> Result<(), StorageError>,
+    visit: Visit<'_>,
+) -> Result<(), StorageError> {
+    let mut above = above.peekable();
+    let mut broken = false;
+    scan_below(&mut |key, value| {
+        while let Some((changed, new)) = above.next_if(|(changed, _)| precedes(changed, key)) {
+            if let Some(new) = new
+                && visit(changed, new)?.is_break()
+            {
+                broken = true;
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        let row = match above.next_if(|(changed, _)| *changed == key) {
+            Some((_, changed)) => changed,
+            None => Some(value),
+        };
+        let flow = row.map_or(Ok(ControlFlow::Continue(())), |row| visit(key, row))?;
+        broken = flow.is_break();
+        Ok(flow)
+    })?;
+    for (key, value) in above {
+        if !broken && let Some(value) = value {
+            broken = visit(key, value)?.is_break();
+        }
     }
+    Ok(())
+}
+
+/// The rows of a space that a descending scan may visit; those that do not begin with the prefix lie before.
+fn rows_before(space: Space, prefix: &[u8], before: Option<&[u8]>) -> (Bound<Row>, Bound<Row>) {
+    let end = match (scan_end(prefix, before), Space::numbered(space as u8 + 1)) {
+        // The bounds of a range stand in order.
+        (Some(end), _) => Bound::Excluded((space, end.max(prefix.to_vec()))),
+        (None, Some(next)) => Bound::Excluded((next, Vec::new())),
+        (None, None) => Bound::Unbounded,
+    };
+    (Bound::Included((space, prefix.to_vec())), end)
 }
 
 /// All rows of a replica at one instant: the disk before a turn, and what the turn had changed by then.
@@ -249,6 +313,16 @@ impl Read for Snapshot {
 
     fn scan(&self, space: Space, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         self.overlay().scan(space, prefix, from, visit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.overlay().scan_back(space, prefix, before, visit)
     }
 }
 
@@ -316,6 +390,21 @@ impl Read for MemStorage {
         let first = Bound::Included((space, prefix.max(from).to_vec()));
         for ((s, key), value) in self.rows.range((first, Bound::Unbounded)) {
             if *s != space || !key.starts_with(prefix) || visit(key, value)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        for ((_, key), value) in self.rows.range(rows_before(space, prefix, before)).rev() {
+            if !key.starts_with(prefix) || visit(key, value)?.is_break() {
                 break;
             }
         }
