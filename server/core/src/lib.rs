@@ -30,6 +30,7 @@ pub mod types;
 pub mod policy;
 pub mod delta_log;
 pub mod replica;
+pub mod listing;
 pub mod repair;
 pub mod salvage;
 pub mod parking;

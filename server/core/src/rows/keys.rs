@@ -201,6 +201,11 @@ fn put_path(row: &mut Vec<u8>, path: &Path) {
     }
 }
 
+/// What the rows of the heads of a bucket's keys in a shard begin with. The key follows.
+pub(crate) fn heads(shard: ShardId, bucket: &Bucket) -> Vec<u8> {
+    [&shard.0.to_be_bytes()[..], bucket.as_str().as_bytes(), &[0]].concat()
+}
+
 /// The row of a delta in the log.
 pub(super) fn log_row(shard: ShardId, dot: Dot) -> Vec<u8> {
     let mut row = Vec::with_capacity(LOG_ROW_BYTES);
