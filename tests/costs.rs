@@ -2,15 +2,19 @@
 //! are the same on every machine. `cargo test --release --test costs -- --nocapture` prints them.
 //!
 //! - A small write costs the same whatever the size of the set that it touches, and however many keys lie beside it.
+//! - A page of a listing costs the same wherever it begins, and however many keys there are.
 //! - Metadata on the disk: at most 16 bytes for a set member and 28 for a register, beyond the names and the value; no
 //!   row is left after a DELETE, but for a counter's spent slots.
 //! - A delta on the wire: at most 36 bytes beyond the names and the value, among others of its origin.
+//!
+//! This is one file because all gates count with the same host and the same disk.
 
 use meridian_core::cell::Slot;
 use meridian_core::codec::Encode;
 use meridian_core::delta::{Delta, Effect};
 use meridian_core::delta_log::Rest;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
+use meridian_core::listing::{self, Position, Query, Replicas};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request, Turn};
@@ -21,6 +25,7 @@ use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::SetOp;
 use meridian_core::version_vector::VersionVector;
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 const FEW: usize = 10;
@@ -92,6 +97,26 @@ fn the_gate_sees_an_operation_that_walks_the_set() {
     let [few, many] = [FEW, MANY].map(|members| set_of(members).measure(KEY, Write::Set(vec![SetOp::Clear])));
     println!("set clear: {few:?} at {FEW}, {many:?} at {MANY}");
     assert!(!is_flat(few, many), "a clear visits every member");
+}
+
+/// Entries of a page.
+const PAGE: usize = 100;
+
+#[test]
+fn a_page_of_a_listing_costs_the_same_wherever_it_begins_and_however_many_keys_there_are() {
+    for reverse in [false, true] {
+        let costs: Vec<(usize, usize, Cost)> = [10 * PAGE, MANY]
+            .into_iter()
+            .flat_map(|keys| {
+                let host = keys_beside(keys);
+                let list = |place| (keys, place, host.list(&nth_key(place), reverse));
+                [2 * PAGE, keys / 2, keys - 2 * PAGE].map(list)
+            })
+            .collect();
+        println!("page of a listing, reverse {reverse}: {costs:?}");
+        let operations = |cost: &Cost| (cost.gets, cost.scans, cost.rows_visited);
+        assert!(costs.iter().all(|(.., cost)| operations(cost) == operations(&costs[0].2)), "{costs:?}");
+    }
 }
 
 // -- metadata on the disk --------------------------------------------------------------------------------------------
@@ -418,6 +443,22 @@ impl Host {
             (cost, Reply::Written { .. }) => cost,
             (_, other) => panic!("a write was answered {other:?}"),
         }
+    }
+
+    /// What a page costs that goes on at a key.
+    fn list(&self, key: &str, reverse: bool) -> Cost {
+        let counted = Counted { disk: &self.disk, cost: Cell::default() };
+        let replicas = Replicas { disk: &counted, origins: self.node.origins(), vectors: &[self.vector()] };
+        let after = Some(Position(key.as_bytes().to_vec()));
+        let query = Query { limit: PAGE, reverse, after, ..Query::default() };
+        let bucket = Bucket::new(BUCKET).expect("a good name");
+        let mut entries = 0;
+        let next = listing::page(replicas, &bucket, &query, &mut |_| {
+            entries += 1;
+            ControlFlow::Continue(())
+        });
+        assert!(entries == PAGE && next.expect("the disk does not fail").is_some(), "a page among others");
+        counted.cost.get()
     }
 
     fn write(&mut self, key: &str, write: Write) {

@@ -24,7 +24,8 @@ use crate::remembered::Remembered;
 use crate::rocks::Rocks;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use meridian_core::id::{OriginId, RequestId};
+use meridian_core::id::{OriginId, RequestId, ShardId};
+use meridian_core::listing::{Entry, Position, Query};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
@@ -34,6 +35,7 @@ use meridian_core::replica::write::Write;
 use meridian_core::storage::StorageError;
 use meridian_core::types::{Failure, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -119,6 +121,27 @@ impl Door {
             Err(Failure::Refused(refusal)) => Err(refusal),
             Err(Failure::Storage(_)) => Ok(None),
         }
+    }
+
+    /// Lists a page of a bucket's keys from the newest durable state. Where a row is damaged, the node is told to read all rows of its
+    /// shard: it will find the same, and take the replica out of service.
+    ///
+    /// # Errors
+    /// As [`Published::list`]; a damaged row is [`Refusal::Quarantined`].
+    pub fn list(
+        &self,
+        bucket: &Bucket,
+        query: &Query,
+        take: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<Option<Position>, Failure> {
+        let listed = self.published().list(bucket, query, take);
+        if let Err(Failure::Storage(StorageError::Corrupt { key, .. })) = &listed
+            && let Some(shard) = key.first_chunk()
+        {
+            self.offer(Input::Check { shard: ShardId(u16::from_be_bytes(*shard)) });
+            return Err(Refusal::Quarantined.into());
+        }
+        listed
     }
 
     /// Shows a key as this node's replica has it. Where a row is damaged, the node is told to read the key: it will find

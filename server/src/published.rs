@@ -5,6 +5,7 @@
 
 use crate::rocks::Snapshot;
 use meridian_core::id::ShardId;
+use meridian_core::listing::{self, Entry, Position, Query, Replicas};
 use meridian_core::masks::{Masked, Masks};
 use meridian_core::name::{Bucket, Key, ShardCount};
 use meridian_core::node::Node;
@@ -15,6 +16,7 @@ use meridian_core::rows::{Origins, Place};
 use meridian_core::storage::Read;
 use meridian_core::types::{Failure, Refusal, View};
 use meridian_core::version_vector::VersionVector;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// One replica, as readers and peers see it.
@@ -112,6 +114,24 @@ impl Published {
             true => self.with_view(Place::key(shard, bucket, key), |view| read::read(view, request)),
             false => Err(Refusal::Quarantined.into()),
         }
+    }
+
+    /// Lists a page of a bucket's keys.
+    ///
+    /// # Errors
+    /// As [`listing::page`], and [`Refusal::Quarantined`]: a replica that is out of service has keys that would be left out.
+    pub fn list(
+        &self,
+        bucket: &Bucket,
+        query: &Query,
+        take: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<Option<Position>, Failure> {
+        if self.standings.out_of_service().next().is_some() {
+            return Err(Refusal::Quarantined.into());
+        }
+        let vectors: Vec<&VersionVector> = self.standings.all().map(|standing| &standing.vector).collect();
+        let origins = &self.standings.origins;
+        listing::page(Replicas { disk: &self.snapshot, origins, vectors: &vectors }, bucket, query, take)
     }
 
     /// The shard of a key.

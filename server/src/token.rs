@@ -4,20 +4,23 @@
 //! base64url( version(1) kind(1) payload mac(16) )      mac = HMAC-SHA256(secret, version kind bound payload)[..16]
 //! ```
 //!
-//! `bound` is what the token is valid for: a context's bucket and key, for a cursor also what is paged through. It is not in the
-//! token, so a token of another key does not fit. A context that names deltas that were never made could take away writes that nobody has seen;
+//! `bound` is what the token is valid for: a context's bucket and key; a cursor's bucket, and what is listed of it or paged through.
+//! It is not in the token, so a token of another key does not fit. A context that names deltas that were never made could take away
+//! writes that nobody has seen;
 //! therefore no token is used before its checksum was found right.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use meridian_core::codec::{self, Encode as _};
 use meridian_core::context::Context;
+use meridian_core::listing::Position;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::path::Path;
 use ring::hmac;
 
 const VERSION: u8 = 1;
 const CONTEXT: u8 = 1;
+const CURSOR: u8 = 2;
 const PAGE: u8 = 3;
 const MAC_BYTES: usize = 16;
 /// What a token of a few origins has at most.
@@ -77,6 +80,19 @@ impl Tokens {
     ) -> Result<String, BadToken> {
         let payload = self.open(PAGE, token, bucket, &collection.bound()).ok_or(BadToken::Cursor)?;
         String::from_utf8(payload).map_err(|_| BadToken::Cursor)
+    }
+
+    /// The token of where a page of a bucket's listing ended. `listing` says what is listed, and how.
+    pub fn cursor(&self, bucket: &Bucket, listing: &[u8], position: &Position) -> String {
+        self.seal(CURSOR, |bytes| bytes.extend_from_slice(&position.0), bucket, listing)
+    }
+
+    /// Where the page before ended, of the same listing.
+    ///
+    /// # Errors
+    /// [`BadToken::Cursor`].
+    pub fn open_cursor(&self, bucket: &Bucket, listing: &[u8], token: &[u8]) -> Result<Position, BadToken> {
+        self.open(CURSOR, token, bucket, listing).map(Position).ok_or(BadToken::Cursor)
     }
 
     fn seal(&self, kind: u8, write: impl FnOnce(&mut Vec<u8>), bucket: &Bucket, bound: &[u8]) -> String {
@@ -202,5 +218,19 @@ mod tests {
         assert_eq!(tokens.open_context(&bucket, &key, cursor.as_bytes()), Err(BadToken::Context));
         let context = tokens.context(&bucket, &key, &Context::default());
         assert_eq!(tokens.open_page(&bucket, &collection, context.as_bytes()), Err(BadToken::Cursor));
+    }
+
+    #[test]
+    fn a_cursor_opens_for_its_listing_only_and_is_no_context() {
+        let tokens = Tokens::new(&[1; 32]);
+        let (bucket, key) = names("b", "k");
+        let position = Position(b"k\0".to_vec());
+        let cursor = tokens.cursor(&bucket, b"k", &position);
+        assert_eq!(tokens.open_cursor(&bucket, b"k", cursor.as_bytes()), Ok(position));
+        assert_eq!(tokens.open_cursor(&bucket, b"l", cursor.as_bytes()), Err(BadToken::Cursor));
+        assert_eq!(tokens.open_cursor(&names("c", "k").0, b"k", cursor.as_bytes()), Err(BadToken::Cursor));
+        assert_eq!(tokens.open_context(&bucket, &key, cursor.as_bytes()), Err(BadToken::Context));
+        let context = tokens.context(&bucket, &key, &Context::default());
+        assert_eq!(tokens.open_cursor(&bucket, b"k", context.as_bytes()), Err(BadToken::Cursor));
     }
 }

@@ -128,6 +128,16 @@ fn a_row_that_is_older_than_what_was_written_is_found_when_all_are_read_again() 
 }
 
 #[test]
+fn a_reader_who_has_met_a_damaged_row_has_the_shard_read_again() {
+    let mut lab = same(1, config());
+    lab.step(N1, Input::Check { shard: SHARD });
+    assert!(!is_quarantined(&lab, N1), "all is well: {:?}", lab.news);
+    forget_a_write(&mut lab, N1);
+    lab.step(N1, Input::Check { shard: SHARD });
+    assert!(has_said(&lab, N1, |news| matches!(news, Output::Quarantined { .. })), "{:?}", lab.news);
+}
+
+#[test]
 fn writes_while_all_are_read_again_are_no_damage() {
     let mut lab = same(1, Config { portion_rows: 4, ..config() });
     lab.tick_all(1);

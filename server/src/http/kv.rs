@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refused, no_content, with_body};
 use super::body::{self, Share};
-use super::{App, operations, reading, request};
+use super::{App, listing, operations, reading, request};
 use crate::driver::AskError;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -24,13 +24,13 @@ use tokio::time::timeout;
 /// The longest body of a POST. A longer one is refused.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// How long an answer may take. Then the client is told that the outcome is unknown.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 const METHODS: &str = "GET, HEAD, PUT, POST, DELETE";
 pub(super) const JSON: &str = "application/json";
 
-const CONTEXT: HeaderName = HeaderName::from_static(header::CONTEXT);
+pub(super) const CONTEXT: HeaderName = HeaderName::from_static(header::CONTEXT);
 pub(super) const KEY_TYPE: HeaderName = HeaderName::from_static(header::TYPE);
-const CONSISTENCY: HeaderName = HeaderName::from_static(header::CONSISTENCY);
+pub(super) const CONSISTENCY: HeaderName = HeaderName::from_static(header::CONSISTENCY);
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -62,11 +62,11 @@ async fn respond(
     body: Incoming,
 ) -> Result<Answer, Refused> {
     let method = &parts.method;
-    let parameters = request::parameters(&parts.uri)?;
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    if parameters.lists || (key.is_none() && parameters.key64.is_none() && reads) {
-        return Err(request::absent("the listing of keys"));
+    if reads && key.is_none() && !request::has_key64(&parts.uri) {
+        return listing::respond(app, parts, bucket).await;
     }
+    let parameters = request::parameters(&parts.uri)?;
     parameters.check_method(method)?;
     let (bucket, key) = request::names(bucket, key, parameters.key64)?;
     let context = given_context(app, &parts.headers, &bucket, &key)?;

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   listener -> connection (wire: limits, last words) -> hyper -> route -> kv -> body, operations -> the driver's door
+//!                                                                        `-> listing -> the published snapshot
 //! ```
 //!
 //! Each runtime has one thread. None of them writes to the database or waits for it to sync; reads go to the newest
-//! durable snapshot.
+//! durable snapshot. A listing, which reads many rows, does so on a thread beside.
 
 mod answer;
 mod body;
@@ -13,6 +14,7 @@ mod cluster;
 mod connection;
 mod inspect;
 mod kv;
+mod listing;
 mod operations;
 mod reading;
 mod request;
@@ -65,6 +67,7 @@ pub struct App {
     /// `node;region`, as every answer says it.
     pub served_by: HeaderValue,
     budget: Budget,
+    listings: listing::Places,
 }
 
 impl App {
@@ -79,7 +82,8 @@ impl App {
         served_by: HeaderValue,
     ) -> Self {
         let budget = Budget::new(limits.bytes_in_flight_max);
-        App { door, peers, tokens, limits, metrics, state, served_by, budget }
+        let listings = listing::Places::default();
+        App { door, peers, tokens, limits, metrics, state, served_by, budget, listings }
     }
 
     /// The same, for the runtime that serves a desk.

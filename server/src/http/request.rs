@@ -8,6 +8,7 @@ use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Method, Uri, Version};
 use meridian_api::error::Code;
+use meridian_api::kv::KEY64;
 use meridian_core::cell::Type;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::path::{Field, Path};
@@ -81,8 +82,6 @@ pub(super) struct Parameters {
     pub(super) named: Option<Type>,
     /// The key, where it does not stand in the path.
     pub(super) key64: Option<Vec<u8>>,
-    /// A parameter that only a listing has.
-    pub(super) lists: bool,
     /// Which part of the key is read.
     pub(super) part: Asking,
     /// Whether a PUT insists.
@@ -149,8 +148,6 @@ pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refused> {
             "cursor" => found.part.cursor = Some(value.into_owned()),
             "overwrite" => found.overwrites = Some(truth(&name, &value)?),
             "timeout" | "max_staleness" => return Err(absent(&format!("?{name}="))),
-            "prefix" | "start" | "end" | "prefix64" | "start64" | "end64" | "reverse" | "delimiter"
-            | "values" => found.lists = true,
             _ => {
                 let known = "a key's are type, key64, consistency, overwrite, path, contains, member_prefix, limit and cursor";
                 return Err(Refused::new(
@@ -234,7 +231,11 @@ fn truth(name: &str, text: &str) -> Result<bool, Refused> {
     }
 }
 
-fn consistency(level: &str) -> Result<(), Refused> {
+/// Checks the level of consistency that is asked for.
+///
+/// # Errors
+/// 400 for any but the one that is there.
+pub(super) fn consistency(level: &str) -> Result<(), Refused> {
     match level {
         "local" => Ok(()),
         "session" | "quorum" | "all" | "strong" => Err(absent(&format!("consistency={level}"))),
@@ -242,6 +243,12 @@ fn consistency(level: &str) -> Result<(), Refused> {
             Err(Refused::new(Code::InvalidParameter, format!("there is no level {level:?}: local is there")))
         }
     }
+}
+
+/// Whether a request names its key as a parameter.
+pub(super) fn has_key64(uri: &Uri) -> bool {
+    let parameters = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    parameters.into_iter().any(|(name, _)| name == KEY64)
 }
 
 fn key64(value: &str) -> Result<Vec<u8>, Refused> {
@@ -254,19 +261,26 @@ pub(super) fn absent(what: &str) -> Refused {
     Refused::new(Code::NotAvailable, format!("this version does not have {what} yet"))
 }
 
+/// The bucket that a path names.
+///
+/// # Errors
+/// 400 for what is no bucket.
+pub(super) fn bucket(bucket: &str) -> Result<Bucket, Refused> {
+    let name = String::from_utf8(decoded(bucket)?);
+    let name = name.map_err(|_| Refused::new(Code::BucketInvalid, "a bucket's name is ASCII"))?;
+    Ok(Bucket::new(&name)?)
+}
+
 /// The bucket and key that a path and its parameters name.
 ///
 /// # Errors
 /// 400 and 414 for what is no bucket or no key.
 pub(super) fn names(
-    bucket: &str,
+    in_path: &str,
     key: Option<&str>,
     key64: Option<Vec<u8>>,
 ) -> Result<(Bucket, Key), Refused> {
-    let bucket = decoded(bucket).and_then(|name| {
-        String::from_utf8(name).map_err(|_| Refused::new(Code::BucketInvalid, "a bucket's name is ASCII"))
-    })?;
-    let bucket = Bucket::new(&bucket)?;
+    let bucket = bucket(in_path)?;
     let key = match (key, key64) {
         (Some(_), Some(_)) => {
             return Err(Refused::new(

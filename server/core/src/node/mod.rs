@@ -181,6 +181,7 @@ impl Node {
                 self.refill(now, shard, origin);
                 self.repairs_due(now, disk)?;
             }
+            Input::Check { shard } => self.check_shard(shard),
         }
         Ok(())
     }

@@ -51,6 +51,11 @@ pub enum Input {
         /// 64 random bits that were never used before.
         origin: OriginId,
     },
+    /// Somebody who reads beside the node has met a damaged row: all rows of the shard are to be read again, in portions.
+    Check {
+        /// Which replica.
+        shard: ShardId,
+    },
 }
 
 /// What a node wants done once its turn is durable.
