@@ -91,6 +91,22 @@ fn reads_right(node: &NodeProcess, path: &str, expected: &str) -> bool {
     answer.status == 200
 }
 
+/// Lists all keys where something may be damaged: whether they were listed. No key is left out, or it is a refusal.
+fn lists_all(node: &NodeProcess, content: &Content) -> bool {
+    let Ok(answer) = node.get("/v1/kv/damage?limit=1000") else { return false };
+    match answer.status {
+        200 => {
+            let page: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+            let entries = page["keys"].as_array().expect("a list");
+            let keys = entries.iter().filter_map(|entry| entry["key"].as_str());
+            assert!(keys.map(|key| format!("/v1/kv/damage/{key}")).eq(content.keys().cloned()), "{page}");
+        }
+        503 => {}
+        other => panic!("{other} {}: {}", answer.text(), node.log()),
+    }
+    answer.status == 200
+}
+
 /// Reads all keys again and again, until the node has set its database aside, and then reads all as they are to be.
 fn read_until_healed(node: &NodeProcess, content: &Content) {
     let began = Instant::now();
@@ -133,6 +149,24 @@ fn a_flipped_bit_of_a_table_heals_while_clients_read() {
     cluster.nodes[N3].restart().unwrap();
     everyone_reads(&cluster, &content);
     assert!(!aside(&cluster.nodes[N3], 2).exists());
+}
+
+#[test]
+fn damage_that_only_a_listing_meets_heals() {
+    let scratch = Scratch::new("damage-listing");
+    let mut cluster = Cluster::start(scratch.path(), 3).unwrap();
+    let content = write_content(&cluster);
+    cluster.nodes[N3].terminate().unwrap();
+    for table in tables(&cluster.nodes[N3], "head") {
+        flip(&table);
+    }
+    cluster.nodes[N3].spawn().unwrap();
+    let (node, began) = (&cluster.nodes[N3], Instant::now());
+    while !(lists_all(node, &content) && aside(node, 1).join("HANDED_OVER").exists()) {
+        assert!(began.elapsed() < PATIENCE, "it is not healed: {}", node.log());
+        thread::park_timeout(PAUSE);
+    }
+    everyone_reads(&cluster, &content);
 }
 
 #[test]

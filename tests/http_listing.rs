@@ -54,6 +54,7 @@ impl Bench {
             let joint = if target.contains('?') { '&' } else { '?' };
             let next = format!("{target}{joint}cursor={next}");
             pages.push(self.list(&next));
+            assert!(pages.len() < 1_000, "it goes in circles");
         }
         pages
     }

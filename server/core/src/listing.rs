@@ -294,10 +294,6 @@ impl<'a> Merge<'a> {
                 break;
             }
             self.fronts.remove(&(key, shard));
-            if let Some(common) = common {
-                let (keys, _) = &mut self.chunks[usize::from(shard.0)];
-                keys.retain(|key| !key.starts_with(common));
-            }
             self.advance(shard)?;
             if common.is_none() {
                 break;
@@ -461,6 +457,7 @@ mod tests {
                 assert!(entries.len() <= limit);
                 assert!(next.is_none() || entries.len() == limit.min(most), "it ends early for nothing");
                 all.extend(entries.iter().map(name));
+                assert!(all.len() < 1_000, "it goes in circles");
                 match next {
                     Some(next) => query.after = Some(next),
                     None => return all,
