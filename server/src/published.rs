@@ -130,8 +130,10 @@ impl Published {
             return Err(Refusal::Quarantined.into());
         }
         let vectors: Vec<&VersionVector> = self.standings.all().map(|standing| &standing.vector).collect();
+        let masks: Vec<&Masks> = self.standings.all().map(|standing| &standing.masks).collect();
         let origins = &self.standings.origins;
-        listing::page(Replicas { disk: &self.snapshot, origins, vectors: &vectors }, bucket, query, take)
+        let replicas = Replicas { disk: &self.snapshot, origins, vectors: &vectors, masks: &masks };
+        listing::page(replicas, bucket, query, take)
     }
 
     /// The shard of a key.

@@ -17,13 +17,15 @@
 //!   found there; what lies before it is not listed twice.
 //! - A key is listed if it reads as anything.
 
-use crate::cell::Type;
+use crate::cell::{Cell, Head, Type};
 use crate::id::ShardId;
+use crate::masks::{Masked, Masks};
 use crate::name::{Bucket, ContentType, Key};
-use crate::replica::read::{self, Found};
+use crate::planted::Planted;
+use crate::replica::read::{self, Found, ReadRequest};
 use crate::rows::{self, Origins, Place};
 use crate::storage::{Read, Space, StorageError, behind};
-use crate::types::{Failure, Refusal, Value, View, register};
+use crate::types::{Failure, Refusal, Value, View, multi, register};
 use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -47,6 +49,16 @@ pub struct Replicas<'a> {
     pub origins: &'a Origins,
     /// What each has applied, in the order of the shards.
     pub vectors: &'a [&'a VersionVector],
+    /// What is removed of each and not swept yet, in the same order.
+    pub masks: &'a [&'a Masks],
+}
+
+impl Replicas<'_> {
+    /// The rows of a shard as they are to be read.
+    fn masked(&self, shard: ShardId) -> Masked<'_> {
+        let masks = self.masks[usize::from(shard.0)];
+        Masked { disk: self.disk, origins: self.origins, masks, planted: Planted::default() }
+    }
 }
 
 /// What is to be listed of a bucket.
@@ -90,7 +102,7 @@ pub struct Listed {
     pub key: Key,
     /// Its type; several where it was created under several at once, and then it has no value.
     pub types: Vec<Type>,
-    /// Of a register: what its bytes are, and how many.
+    /// Of a register, and of a multi-value register with one value: what its bytes are, and how many.
     pub register: Option<(ContentType, u64)>,
     /// What it reads as, if that was asked for.
     pub value: Shown,
@@ -126,8 +138,9 @@ pub fn page(
         }
         let key = Key::new(&bytes).map_err(|_| merge.misnamed(shard, &bytes))?;
         let vector = replicas.vectors[usize::from(shard.0)];
-        let place = Place { shard, bucket, key: &key };
-        let view = View { disk: replicas.disk, origins: replicas.origins, vector, place };
+        let place = Place::key(shard, bucket, &key);
+        let masked = replicas.masked(shard);
+        let view = View { disk: &masked, origins: replicas.origins, vector, place };
         let head = view.head()?;
         let types = view.types(&head)?;
         if types.is_empty() {
@@ -142,8 +155,7 @@ pub fn page(
         let entry = match &folded {
             Some(common) => Entry::Prefix(common.clone()),
             None => {
-                let register = register::winner(&head).filter(|_| types == [Type::Register]);
-                let register = register.map(|(_, register)| (&register.content_type, &register.value[..]));
+                let register = one_value(&head, &types);
                 merge.bytes += register.map_or(0, |(_, bytes)| bytes.len());
                 let listed = show(view, types, register, query.values)?;
                 if listed.value == Shown::PageRequired {
@@ -164,7 +176,21 @@ pub fn page(
     Ok(None)
 }
 
-/// A key as it is listed. A register is at hand already.
+/// The only value of a register, or of a multi-value register that has one.
+fn one_value<'a>(head: &'a Cell<Head>, types: &[Type]) -> Option<(&'a ContentType, &'a [u8])> {
+    match types {
+        [Type::Register] => {
+            register::winner(head).map(|(_, register)| (&register.content_type, &register.value[..]))
+        }
+        [Type::Multi] => {
+            let mut values = multi::values(head).map(|(_, blob)| (&blob.content_type, &blob.value[..]));
+            values.next().filter(|_| values.next().is_none())
+        }
+        _ => None,
+    }
+}
+
+/// A key as it is listed. A register's value is at hand already.
 fn show(
     view: View<'_>,
     types: Vec<Type>,
@@ -175,9 +201,9 @@ fn show(
         ([_], Some((content_type, bytes))) if values => {
             Shown::Value(Value::Register { content_type: content_type.clone(), bytes: bytes.to_vec() })
         }
-        ([is], None) if values => match read::read(view, Some(*is)) {
+        ([is], None) if values => match read::read(view, &ReadRequest::whole(Some(*is))) {
             Ok(Found { value, .. }) => value.map_or(Shown::Nothing, Shown::Value),
-            Err(Failure::Refused(Refusal::PageRequired)) => Shown::PageRequired,
+            Err(Failure::Refused(Refusal::PageRequired { .. })) => Shown::PageRequired,
             Err(other) => return Err(other),
         },
         _ => Shown::Nothing,

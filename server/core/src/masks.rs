@@ -14,8 +14,8 @@ use crate::id::Dot;
 use crate::name::{Bucket, Key};
 use crate::path::Path;
 use crate::planted::{Bug, Planted};
-use crate::rows::{self, Content, Origins, Place};
-use crate::storage::{Read, Space, StorageError, Visit};
+use crate::rows::{Content, Origins, Place};
+use crate::storage::{Read, Space, StorageError, Visit, behind};
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -201,12 +201,12 @@ impl Read for Masked<'_> {
         }
         let (mut from, mut walked) = (from.to_vec(), 0);
         loop {
-            let mut jump: Option<(Vec<u8>, Vec<Vec<u8>>)> = None;
+            let mut jump: Option<(Option<Vec<u8>>, Vec<Vec<u8>>)> = None;
             self.disk.scan(space, prefix, &from, &mut |row, value| {
                 if let Some((range, since)) = self.known(row) {
                     let first = Bound::Included(row.to_vec());
                     let alive = since.range((first, Bound::Unbounded)).take_while(|row| row.starts_with(range));
-                    jump = Some((rows::behind(range), alive.filter(|row| row.starts_with(prefix)).cloned().collect()));
+                    jump = Some((behind(range), alive.filter(|row| row.starts_with(prefix)).cloned().collect()));
                     return Ok(ControlFlow::Break(()));
                 }
                 match self.seen(space, row, value)? {
@@ -218,7 +218,7 @@ impl Read for Masked<'_> {
                     }
                 }
             })?;
-            let Some((behind, alive)) = jump else { return Ok(()) };
+            let Some((next, alive)) = jump else { return Ok(()) };
             for row in alive {
                 if let Some(value) = self.get(space, &row)?
                     && visit(&row, &value)?.is_break()
@@ -226,7 +226,26 @@ impl Read for Masked<'_> {
                     return Ok(());
                 }
             }
-            from = behind;
+            let Some(next) = next else { return Ok(()) };
+            from = next;
         }
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        let mut walked = 0;
+        self.disk.scan_back(space, prefix, before, &mut |row, value| match self.seen(space, row, value)? {
+            Some(value) => visit(row, &value),
+            None if walked == WALK_ROWS_MAX => Err(StorageError::Unswept),
+            None => {
+                walked += 1;
+                Ok(ControlFlow::Continue(()))
+            }
+        })
     }
 }

@@ -192,7 +192,7 @@ fn key64_of(key: &Key) -> String {
 fn replica_view<'a>(node: &'a str, found: &'a Inspection, all: &[&Inspection]) -> ReplicaView<'a> {
     let content = match &found.finding {
         Finding::Content(content) => Some(content_view(content)),
-        Finding::Quarantined | Finding::Damaged(_) => None,
+        Finding::Quarantined | Finding::Sweeping | Finding::Damaged(_) => None,
     };
     let damaged = match &found.finding {
         Finding::Damaged(why) => Some(&why[..]),

@@ -8,6 +8,7 @@
 
 use super::answer::{Answer, Refused, with_body};
 use super::kv::{ANSWER_TIME_MAX, CONSISTENCY, CONTEXT, JSON};
+use super::shown::Shown as InJson;
 use super::{App, request};
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
@@ -16,10 +17,9 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use meridian_api::error::Code;
 use meridian_api::kv::key64;
-use meridian_api::value::Embedded;
 use meridian_core::cell::Type;
 use meridian_core::listing::{Entry, Listed, Query, Shown};
-use meridian_core::types::{Failure, Value};
+use meridian_core::types::Failure;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 use std::fmt;
@@ -216,7 +216,7 @@ struct KeyView<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     types: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<ValueView<'a>>,
+    value: Option<InJson<'a>>,
     /// In place of a value that has too many members.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     page_required: bool,
@@ -224,25 +224,6 @@ struct KeyView<'a> {
     content_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
-}
-
-/// What a key reads as, within JSON.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ValueView<'a> {
-    Register(Embedded<'a>),
-    Counter(i128),
-    Set(Vec<&'a str>),
-}
-
-fn value_view(value: &Value) -> ValueView<'_> {
-    match value {
-        Value::Register { content_type, bytes } => {
-            ValueView::Register(Embedded::of(Some(content_type.as_str()), bytes))
-        }
-        Value::Counter(sum) => ValueView::Counter(*sum),
-        Value::Set(members) => ValueView::Set(members.iter().map(|member| member.as_str()).collect()),
-    }
 }
 
 fn key_view(listed: &Listed) -> KeyView<'_> {
@@ -258,7 +239,7 @@ fn key_view(listed: &Listed) -> KeyView<'_> {
         key_type,
         types,
         value: match value {
-            Shown::Value(value) => Some(value_view(value)),
+            Shown::Value(value) => Some(InJson(value)),
             Shown::Nothing | Shown::PageRequired => None,
         },
         page_required: *value == Shown::PageRequired,

@@ -264,18 +264,6 @@ pub(super) fn shard_prefix(shard: ShardId) -> [u8; 2] {
     shard.0.to_be_bytes()
 }
 
-/// The first row behind all that begin with a prefix.
-pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
-    let mut behind = prefix.to_vec();
-    while let Some(last) = behind.pop() {
-        if last < 0xff {
-            behind.push(last + 1);
-            break;
-        }
-    }
-    behind
-}
-
 /// The row of a mask.
 pub(super) fn mask_row(shard: ShardId, dot: Dot, place: u32) -> Vec<u8> {
     let mut row = shard_row(META_MASK, shard);

@@ -47,7 +47,7 @@ pub use keys::Place;
 pub use origins::Origins;
 pub(crate) use origins::scan_origins_unchecked;
 
-pub(crate) use keys::{behind, heads, owner, shard_of};
+pub(crate) use keys::{heads, owner, shard_of};
 pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
 
 pub(crate) use cells::{
