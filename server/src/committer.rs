@@ -76,6 +76,7 @@ impl Committer {
             if let Some((state, version)) = newest {
                 self.sync(version)?;
                 self.metrics.quarantined.set(state.standings.out_of_service().count() as f64);
+                self.metrics.masks.set(state.standings.masks() as f64);
                 self.published.store(Arc::new(state));
             }
             let mut replies = Vec::new();

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub certificate_expires: Gauge,
     /// Replicas out of service.
     pub quarantined: Gauge,
+    /// Large removals that are not swept yet.
+    pub masks: Gauge,
     /// Most origins in one version vector; 1,024 is the end.
     pub origins: Gauge,
     /// Bytes free on the database's disk.
@@ -143,6 +145,7 @@ impl Metrics {
                 peer_messages_dropped: counter!("meridian_peer_messages_dropped_total"),
                 certificate_expires: gauge!("meridian_certificate_expires_seconds"),
                 quarantined: gauge!("meridian_quarantined_replicas"),
+                masks: gauge!("meridian_masks"),
                 origins: gauge!("meridian_origins_max"),
                 disk_free: gauge!("meridian_disk_free_bytes"),
                 disk_full: gauge!("meridian_disk_full"),
@@ -265,6 +268,7 @@ fn describe() {
         "When the node's certificate expires, in seconds since 1970"
     );
     describe_gauge!("meridian_quarantined_replicas", "Replicas out of service because a row is damaged");
+    describe_gauge!("meridian_masks", "Large removals whose rows are not swept away yet");
     describe_gauge!("meridian_origins_max", "Most origins in one shard's version vector, of 1024");
     describe_gauge!("meridian_disk_free_bytes", "Bytes free on the disk of the data directory");
     describe_gauge!("meridian_disk_full", "1 while writes are refused because the disk is nearly full");

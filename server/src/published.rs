@@ -74,6 +74,11 @@ impl Standings {
         shards.filter(|(_, standing)| !standing.in_service).map(|(shard, _)| shard)
     }
 
+    /// How many large removals are not swept yet.
+    pub fn masks(&self) -> usize {
+        self.all().map(|standing| standing.masks.len()).sum()
+    }
+
     /// The most origins that a replica's version vector names.
     pub fn origins_max(&self) -> usize {
         self.all().map(|standing| standing.vector.len()).max().unwrap_or(0)
