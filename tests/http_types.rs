@@ -448,6 +448,29 @@ fn a_map_is_read_in_pages() {
 }
 
 #[test]
+fn a_page_of_large_fields_ends_early() {
+    let mut bench = Bench::new("map-bytes");
+    let key = "/v1/kv/b/map";
+    let large = "v".repeat(700 << 10);
+    for n in 0..5 {
+        let body = json!({"path": [format!("f{n}")], "op": "set", "value": large}).to_string();
+        bench.post(key, &body, r#"{"changed":1}"#);
+    }
+    let (names, count) = pages(&mut bench, &format!("{key}?limit=1000"), "fields");
+    assert_eq!((names.len(), count), (5, 3), "a page ends behind 1 MiB");
+    assert_eq!(bench.get(key).status, 200);
+    for n in 5..95 {
+        let body = json!({"path": [format!("f{n}")], "op": "set", "value": large}).to_string();
+        bench.post(key, &body, r#"{"changed":1}"#);
+    }
+    bench.refused("GET", key, "", 400, "page_required");
+    assert_eq!(
+        json_of(&bench.get(&format!("{key}?limit=1000")))["fields"].as_object().map(|page| page.len()),
+        Some(2)
+    );
+}
+
+#[test]
 fn a_tag_says_what_is_shown() {
     let mut bench = Bench::new("etag");
     let tag_of = |answer: &Answer| answer.header("etag").expect("it has a tag").to_string();

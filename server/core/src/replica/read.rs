@@ -15,6 +15,10 @@ use alloc::vec::Vec;
 /// Most members, and fields with all below them, that one answer has. A larger collection is read in pages.
 pub const MEMBERS_READ_MAX: usize = 10_000;
 
+/// Most bytes of registers that an answer has of a map.
+const MAP_BYTES_READ_MAX: usize = 64 << 20;
+const MAP_ROOM: map::Room = map::Room { rows: MEMBERS_READ_MAX, bytes: MAP_BYTES_READ_MAX };
+
 /// What is read of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadRequest {
@@ -110,7 +114,7 @@ fn collection(view: View<'_>, key_type: Type) -> Result<Value, Failure> {
         let (members, more) = set::members(view, "", None, MEMBERS_READ_MAX)?;
         return if more { Err(required().into()) } else { Ok(Value::Set(members)) };
     }
-    let tree = map::read(view, MEMBERS_READ_MAX)?.ok_or_else(required)?;
+    let tree = map::read(view, MAP_ROOM)?.ok_or_else(required)?;
     Ok(tree.value(Type::Map).expect("a map has a value"))
 }
 
@@ -118,7 +122,7 @@ fn collection(view: View<'_>, key_type: Type) -> Result<Value, Failure> {
 fn read_field(view: View<'_>, request: &ReadRequest, mut found: Found) -> Result<Found, Failure> {
     let view = view.at(&request.path);
     if request.part == Part::Whole {
-        let tree = map::read(view, MEMBERS_READ_MAX)?.ok_or(Refusal::PageRequired { of: Type::Map })?;
+        let tree = map::read(view, MAP_ROOM)?.ok_or(Refusal::PageRequired { of: Type::Map })?;
         let (chosen, hidden) = chosen_of(tree.types(), request.named)?;
         found.value = chosen.and_then(|chosen| tree.value(chosen));
         found.hidden = hidden;
@@ -159,7 +163,7 @@ fn read_part(view: View<'_>, part: &Part, key_type: Type, found: &mut Found) -> 
         }
         (Part::Page { prefix, after, limit }, Type::Map) => {
             let after = after.as_deref().and_then(|after| Field::new(after).ok());
-            let (fields, more) = map::page(view, prefix, after.as_ref(), *limit, MEMBERS_READ_MAX)?;
+            let (fields, more) = map::page(view, prefix, after.as_ref(), *limit, MAP_ROOM)?;
             found.next = fields.last().filter(|_| more).map(|(last, _)| last.as_str().into());
             found.value = Some(Value::Map(fields));
         }

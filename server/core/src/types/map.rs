@@ -326,6 +326,18 @@ fn resets(view: View<'_>, context: Option<&Context>) -> Result<Vec<(Path, Effect
 
 // -- reading -------------------------------------------------------------------------------------------------------------
 
+/// How much of a map one answer may have.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// Heads, slots and members.
+    pub(crate) rows: usize,
+    /// Bytes of registers and multi-value registers.
+    pub(crate) bytes: usize,
+}
+
+/// A page that has so many bytes of registers ends: it may have a field more, as large as it is, and no further.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
 /// A field as it was read, with all below it.
 #[derive(Default)]
 pub(crate) struct Tree {
@@ -335,16 +347,19 @@ pub(crate) struct Tree {
     fields: BTreeMap<Field, Tree>,
 }
 
-/// Reads a field and all below it, or all fields of the key; `None` where there are more than `rows_max` heads and members.
-pub(crate) fn read(view: View<'_>, rows_max: usize) -> Result<Option<Tree>, StorageError> {
-    let (mut tree, mut count) = (Tree::default(), 0);
+/// Reads a field and all below it, or all fields of the key; `None` where there is more than room.
+pub(crate) fn read(view: View<'_>, room: Room) -> Result<Option<Tree>, StorageError> {
+    let (mut tree, mut count, mut bytes) = (Tree::default(), 0, 0);
     let depth = view.place.path.fields().len();
     rows::scan_fields(view.disk, view.origins, view.place, &mut |path, row| {
         if matches!(row, FieldRow::Slot(_, slot) if slot.is_spent()) {
             return Ok(ControlFlow::Continue(()));
         }
         count += 1;
-        if count > rows_max {
+        if let FieldRow::Head(cell) = &row {
+            bytes += head_bytes(cell);
+        }
+        if count > room.rows || bytes > room.bytes {
             return Ok(ControlFlow::Break(()));
         }
         let mut field = &mut tree;
@@ -358,7 +373,12 @@ pub(crate) fn read(view: View<'_>, rows_max: usize) -> Result<Option<Tree>, Stor
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((count <= rows_max).then_some(tree))
+    Ok((count <= room.rows && bytes <= room.bytes).then_some(tree))
+}
+
+fn head_bytes(head: &Cell<Head>) -> usize {
+    let bytes = head.siblings().iter().filter_map(|(_, head)| head.bytes());
+    bytes.map(|(_, bytes)| bytes.len()).sum()
 }
 
 impl Tree {
@@ -403,7 +423,7 @@ pub(crate) fn head_value(head: &Cell<Head>, key_type: Type) -> Option<Value> {
     }
 }
 
-/// Fields in byte order, and whether there are more than `fields_max`, or than `rows_max` heads and members in them: those that
+/// Fields in byte order, and whether there are more than `fields_max`, or no room for them: those that
 /// begin with `prefix` and come after `after`.
 ///
 /// # Errors
@@ -413,10 +433,10 @@ pub(crate) fn page(
     prefix: &str,
     after: Option<&Field>,
     fields_max: usize,
-    rows_max: usize,
+    room: Room,
 ) -> Result<(Vec<(Field, Value)>, bool), Failure> {
     let mut from = after.map_or_else(|| FieldName::first_with(prefix), FieldName::after);
-    let (mut fields, mut left) = (Vec::new(), rows_max);
+    let (mut fields, mut left) = (Vec::new(), room);
     while let Some(name) = rows::next_field(view.disk, view.place, &from)? {
         let field = name.field().filter(|field| field.as_str().starts_with(prefix));
         let Some(field) = field else { break };
@@ -431,10 +451,11 @@ pub(crate) fn page(
             };
         };
         let Some(value) = tree.types().first().and_then(|first| tree.value(*first)) else { continue };
-        if fields.len() == fields_max {
+        if fields.len() == fields_max || room.bytes - left.bytes > PAGE_BYTES_MAX {
             return Ok((fields, true));
         }
-        left = left.saturating_sub(tree.rows());
+        left.rows = left.rows.saturating_sub(tree.rows());
+        left.bytes = left.bytes.saturating_sub(tree.bytes());
         fields.push((field, value));
     }
     Ok((fields, false))
@@ -444,5 +465,9 @@ impl Tree {
     fn rows(&self) -> usize {
         let own = usize::from(!self.head.is_empty()) + self.slots.len() + self.members.len();
         own + self.fields.values().map(Tree::rows).sum::<usize>()
+    }
+
+    fn bytes(&self) -> usize {
+        head_bytes(&self.head) + self.fields.values().map(Tree::bytes).sum::<usize>()
     }
 }
