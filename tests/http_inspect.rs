@@ -155,10 +155,70 @@ fn a_counter_is_shown_with_its_slots_and_a_set_with_its_members() {
 }
 
 #[test]
+fn a_flag_a_number_and_several_values_are_shown_as_what_was_put() {
+    let mut bench = Bench::new("inspect-heads");
+    bench.post("/v1/kv/b/flag", r#"{"op":"enable"}"#);
+    bench.post("/v1/kv/b/max", r#"{"op":"observe","value":17}"#);
+    bench.post("/v1/kv/b/min?type=min", r#"{"op":"observe","value":-3}"#);
+    for (key, key_type, value) in
+        [("flag", "flag", json!(true)), ("max", "max", json!(17)), ("min", "min", json!(-3))]
+    {
+        let replica = bench.replica(&format!("b/{key}"));
+        let sibling = replica["head"][0].clone();
+        assert_eq!(sibling, json!({"dot": sibling["dot"], "type": key_type, "value": value}));
+    }
+    bench.put("/v1/kv/b/multi?type=multi", "application/json", b"{\"n\": 1.50}");
+    let sibling = bench.replica("b/multi")["head"][0].clone();
+    let expected = json!({"dot": sibling["dot"], "type": "multi", "content_type": "application/json", "bytes": 11,
+        "value": {"n": 1.5}});
+    assert_eq!(sibling, expected);
+    bench.put("/v1/kv/b/long?type=multi", "text/plain", &[b'x'; 70_000]);
+    let sibling = bench.replica("b/long")["head"][0].clone();
+    assert_eq!((&sibling["bytes"], &sibling["truncated"]), (&json!(70_000), &json!(true)));
+}
+
+#[test]
+fn a_map_is_shown_with_its_fields() {
+    let mut bench = Bench::new("inspect-map");
+    for op in [
+        json!({"path": ["address", "a/b"], "op": "set", "value": "London"}),
+        json!({"path": ["tags"], "op": "add", "members": ["opera"]}),
+        json!({"path": ["visits"], "op": "increment", "by": 5}),
+    ] {
+        bench.post("/v1/kv/b/map", &op.to_string());
+    }
+    let replica = bench.replica("b/map");
+    assert_eq!(replica["head"][0]["type"], "map");
+    let fields = replica["fields"].as_array().expect("a list");
+    let told: Vec<_> = fields.iter().map(|field| [&field["path"], &field["type"]]).collect();
+    assert_eq!(
+        told,
+        [
+            ["/address", "map"],
+            ["/address/a~1b", "register"],
+            ["/tags", "set"],
+            ["/tags", "set"],
+            ["/visits", "counter"],
+            ["/visits", "counter"]
+        ]
+    );
+    assert_eq!((&fields[1]["value"], &fields[1]["wins"]), (&json!("London"), &json!(true)));
+    assert_eq!(fields[1]["content_type"], "application/json");
+    assert_eq!((&fields[3]["member"], &fields[3]["dots"]), (&json!("opera"), &json!([fields[2]["dot"]])));
+    assert_eq!((&fields[5]["value"], &fields[5]["last"]["total"]), (&json!(5), &json!(5)));
+    assert_eq!((&replica["slots"], &replica["members"]), (&json!([]), &json!([])));
+    // A removed field leaves nothing that is shown, and another digest.
+    bench.post("/v1/kv/b/map", r#"{"path":["address"],"op":"remove"}"#);
+    let after = bench.replica("b/map");
+    assert_eq!(after["fields"][0]["path"], "/tags");
+    assert_ne!(after["digest"], replica["digest"]);
+}
+
+#[test]
 fn where_there_is_no_key_the_vector_tells_whether_there_was_one() {
     let mut bench = Bench::new("inspect-nothing");
     let nothing = bench.replica("b/k");
-    for list in ["head", "slots", "members"] {
+    for list in ["head", "slots", "members", "fields"] {
         assert_eq!(nothing[list], json!([]), "{list}");
     }
     assert_eq!(nothing["vv"], json!({}));
@@ -253,6 +313,13 @@ fn nodes_that_were_cut_off_show_who_has_what_and_agree_after_the_heal() {
     cluster.wait_alone(0, PATIENCE).expect("it is alone");
     put(0, "alone");
     put(1, "together");
+    let field = |index, path: &[&str], value: &str| {
+        let body = json!({"path": path, "op": "set", "value": value}).to_string();
+        cluster.request(index, "POST", "/v1/kv/b/map", &body).expect("it is written")
+    };
+    field(0, &["city"], "London");
+    field(1, &["city"], "Paris");
+    field(1, &["street", "name"], "Rue");
     set(1, "remove", "jazz");
     let alone = eventually(&cluster, 0, "b/k", |seen| values(seen) == ["alone"]);
     assert_eq!((&alone["agree"], &alone["asked"]), (&json!(false), &json!(3)));
@@ -268,6 +335,13 @@ fn nodes_that_were_cut_off_show_who_has_what_and_agree_after_the_heal() {
     assert_eq!(siblings.iter().filter(|sibling| sibling["wins"] == true).count(), 1);
     let set = eventually(&cluster, 0, "b/set", |seen| seen["agree"] == true);
     assert_eq!(set["replicas"][0]["members"], json!([]));
+    let map = eventually(&cluster, 2, "b/map", |seen| seen["agree"] == true);
+    for replica in map["replicas"].as_array().expect("a list") {
+        let fields = replica["fields"].as_array().expect("a list").iter();
+        let paths: Vec<_> = fields.clone().filter_map(|field| field["path"].as_str()).collect();
+        assert_eq!(paths, ["/city", "/city", "/street", "/street/name"], "both cities are kept: {map:#}");
+        assert_eq!(fields.filter(|field| field["wins"] == true).count(), 2);
+    }
 }
 
 #[test]

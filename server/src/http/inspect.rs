@@ -9,12 +9,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use meridian_api::kv::key64;
 use meridian_api::value::Embedded;
-use meridian_core::cell::{Head, Mark};
+use meridian_core::cell::{Blob, Head, Mark, Register, Type};
 use meridian_core::hlc::Hlc;
 use meridian_core::id::Dot;
-use meridian_core::name::{Bucket, Key};
+use meridian_core::name::{Bucket, ContentType, Key};
+use meridian_core::path::Path;
 use meridian_core::replica::inspect::{
-    Content, Finding, Inspection, MemberShown, SHOWN_MAX, SiblingShown, SlotShown, agree,
+    Content, FieldShown, Finding, Inspection, MemberShown, Piece, SHOWN_MAX, SiblingShown, SlotShown, agree,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ struct InspectView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key64: Option<String>,
     shard: u16,
-    /// `null` where it cannot be said: not all of a large set was compared.
+    /// `null` where it cannot be said: not all of a large set or map was compared.
     agree: Option<bool>,
     /// How many members were asked, the node itself among them.
     asked: usize,
@@ -50,6 +51,9 @@ struct ReplicaView<'a> {
     /// A row of this key is damaged: how.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<&'a str>,
+    /// Much was removed here, and is in the way until it is swept away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sweeping: bool,
     #[serde(flatten)]
     content: Option<ContentView<'a>>,
     /// Dots that others show and this replica has not applied.
@@ -70,10 +74,11 @@ struct ContentView<'a> {
     sum: Option<i128>,
     members: Vec<MemberView<'a>>,
     member_count: u64,
+    fields: Vec<FieldView<'a>>,
     /// A list goes on beyond what is shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more: bool,
-    /// The set has more members than are counted and compared.
+    /// The set has more members, or the map more in its fields, than is counted and compared.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncounted: bool,
 }
@@ -84,20 +89,64 @@ struct SiblingView<'a> {
     #[serde(rename = "type")]
     key_type: &'static str,
     #[serde(flatten)]
-    write: Option<WriteView<'a>>,
+    stamp: Option<StampView>,
+    #[serde(flatten)]
+    bytes: Option<BytesView<'a>>,
+    /// A flag's or a number's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<PlainView>,
+    /// Whether it is the write that a register reads as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wins: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct WriteView<'a> {
+struct StampView {
     hlc: String,
     hlc_counter: u64,
+}
+
+#[derive(Serialize)]
+struct BytesView<'a> {
     content_type: &'a str,
     bytes: u64,
     value: Embedded<'a>,
     /// The value goes on beyond what is shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
-    wins: bool,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PlainView {
+    Flag(bool),
+    Number(i64),
+}
+
+#[derive(Serialize)]
+struct FieldView<'a> {
+    /// As a JSON Pointer (RFC 6901).
+    path: String,
+    #[serde(flatten)]
+    piece: PieceView<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PieceView<'a> {
+    Sibling(SiblingView<'a>),
+    Slot {
+        #[serde(rename = "type")]
+        key_type: &'static str,
+        #[serde(flatten)]
+        slot: SlotView,
+    },
+    Member {
+        #[serde(rename = "type")]
+        key_type: &'static str,
+        #[serde(flatten)]
+        member: MemberView<'a>,
+    },
 }
 
 #[derive(Serialize)]
@@ -192,7 +241,7 @@ fn key64_of(key: &Key) -> String {
 fn replica_view<'a>(node: &'a str, found: &'a Inspection, all: &[&Inspection]) -> ReplicaView<'a> {
     let content = match &found.finding {
         Finding::Content(content) => Some(content_view(content)),
-        Finding::Quarantined | Finding::Sweeping | Finding::Damaged(_) => None,
+        Finding::Quarantined | Finding::Damaged(_) | Finding::Sweeping => None,
     };
     let damaged = match &found.finding {
         Finding::Damaged(why) => Some(&why[..]),
@@ -203,6 +252,7 @@ fn replica_view<'a>(node: &'a str, found: &'a Inspection, all: &[&Inspection]) -
         vv: found.vector.iter().map(|dot| (dot.origin.to_string(), dot.seq)).collect(),
         quarantined: found.finding == Finding::Quarantined,
         damaged,
+        sweeping: found.finding == Finding::Sweeping,
         content,
         lacking: found.lacking(all).into_iter().take(SHOWN_MAX).map(dot_text).collect(),
         killed: found.killed(all).into_iter().take(SHOWN_MAX).map(dot_text).collect(),
@@ -217,33 +267,64 @@ fn content_view(content: &Content) -> ContentView<'_> {
         sum: (!content.slots.is_empty()).then_some(content.sum),
         members: content.members.iter().map(member_view).collect(),
         member_count: content.member_count,
+        fields: content.fields.iter().map(field_view).collect(),
         more: content.more,
         uncounted: !content.is_whole,
     }
 }
 
 fn sibling_view(shown: &SiblingShown) -> SiblingView<'_> {
-    let write = match &shown.head {
-        Head::Register(register) => {
-            let truncated = shown.bytes > register.value.len() as u64;
-            let (hlc, hlc_counter) = stamp(register.hlc);
-            Some(WriteView {
-                hlc,
-                hlc_counter,
-                content_type: register.content_type.as_str(),
-                bytes: shown.bytes,
-                value: match truncated {
-                    // The beginning of JSON may be JSON, and another value.
-                    true => Embedded::of(None, whole_letters(&register.value)),
-                    false => Embedded::of(Some(register.content_type.as_str()), &register.value),
-                },
-                truncated,
-                wins: shown.wins,
-            })
-        }
-        _ => None,
+    let mut view = SiblingView {
+        dot: dot_text(shown.dot),
+        key_type: shown.head.key_type().as_str(),
+        stamp: None,
+        bytes: None,
+        value: None,
+        wins: None,
     };
-    SiblingView { dot: dot_text(shown.dot), key_type: shown.head.key_type().as_str(), write }
+    match &shown.head {
+        Head::Register(Register { hlc, content_type, value }) => {
+            let (hlc, hlc_counter) = stamp(*hlc);
+            view.stamp = Some(StampView { hlc, hlc_counter });
+            view.bytes = Some(bytes_view(content_type, value, shown.bytes));
+            view.wins = Some(shown.wins);
+        }
+        Head::Multi(Blob { content_type, value }) => {
+            view.bytes = Some(bytes_view(content_type, value, shown.bytes));
+        }
+        Head::Flag(enabled) => view.value = Some(PlainView::Flag(*enabled)),
+        Head::Max(number) | Head::Min(number) => view.value = Some(PlainView::Number(*number)),
+        Head::Counter | Head::Set | Head::Map => {}
+    }
+    view
+}
+
+/// What is there of a value that is so many bytes long.
+fn bytes_view<'a>(content_type: &'a ContentType, value: &'a [u8], bytes: u64) -> BytesView<'a> {
+    let (content_type, truncated) = (content_type.as_str(), bytes > value.len() as u64);
+    let value = match truncated {
+        // The beginning of JSON may be JSON, and another value.
+        true => Embedded::of(None, whole_letters(value)),
+        false => Embedded::of(Some(content_type), value),
+    };
+    BytesView { content_type, bytes, value, truncated }
+}
+
+fn field_view(shown: &FieldShown) -> FieldView<'_> {
+    let piece = match &shown.piece {
+        Piece::Sibling(sibling) => PieceView::Sibling(sibling_view(sibling)),
+        Piece::Slot(slot) => PieceView::Slot { key_type: Type::Counter.as_str(), slot: slot_view(slot) },
+        Piece::Member(member) => {
+            PieceView::Member { key_type: Type::Set.as_str(), member: member_view(member) }
+        }
+    };
+    FieldView { path: pointer(&shown.path), piece }
+}
+
+/// A path as a JSON Pointer.
+fn pointer(path: &Path) -> String {
+    let names = path.fields().iter().map(|field| field.as_str().replace('~', "~0").replace('/', "~1"));
+    names.map(|name| format!("/{name}")).collect()
 }
 
 /// A text without the letter that it was cut off in; other bytes as they are.
@@ -296,6 +377,7 @@ fn stamp(hlc: Hlc) -> (String, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_core::path::Field;
 
     #[test]
     fn a_stamp_reads_as_a_time_and_a_counter() {
@@ -303,6 +385,12 @@ mod tests {
         assert_eq!(at(0, 0), ("1970-01-01T00:00:00.000Z".into(), 0));
         assert_eq!(at(1_795_342_502_117, 3), ("2026-11-22T10:15:02.117Z".into(), 3));
         assert_eq!(stamp(Hlc(u64::MAX)), ("281474976710655ms".into(), 65_535));
+    }
+
+    #[test]
+    fn a_path_is_told_as_a_json_pointer() {
+        let fields = ["a/b", "~1", "c"].map(|name| Field::new(name).expect("a name"));
+        assert_eq!(pointer(&Path::new(fields.into()).expect("a path")), "/a~1b/~01/c");
     }
 
     #[test]
