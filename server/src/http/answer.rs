@@ -58,7 +58,7 @@ impl From<Refusal> for Refused {
             Refusal::PageRequired { .. } => Code::PageRequired,
             Refusal::ContextRequired => Code::ContextRequired,
             Refusal::Sweeping => Code::Overloaded,
-            Refusal::Quarantined => Code::Quarantined,
+            Refusal::Quarantined | Refusal::PolicyUnread => Code::Quarantined,
             Refusal::OriginsFull => Code::OriginsFull,
         };
         let mut refused = Refused::new(code, refusal.to_string());

@@ -1,13 +1,14 @@
 //! What clients ask: find the replica, read or mint, apply, answer. The turn's end tells the peers.
 
-use super::{Node, Now};
+use super::{Node, Now, Shard};
+use crate::cell::Type;
 use crate::context::{Context, Seen};
-use crate::name::{Bucket, Key};
+use crate::name::{Bucket, Key, ShardCount};
 use crate::planted::Bug;
-use crate::policy::Policies;
+use crate::policy;
 use crate::replica::read::{self, Found, ReadRequest};
-use crate::replica::write::{self, Author, Minted, WriteRequest, Written};
-use crate::rows::{self, Place};
+use crate::replica::write::{self, Author, Minted, Write, WriteRequest, Written};
+use crate::rows::{self, Origins, Place};
 use crate::storage::{Overlay, Read, StorageError};
 use crate::types::{Failure, Refusal, View};
 use alloc::sync::Arc;
@@ -73,8 +74,10 @@ impl Node {
             Err(Failure::Storage(error)) => {
                 // A row of the bucket's policy lies in another shard.
                 let damaged = rows::shard_of(&error).filter(|damaged| self.config.shards.contains(*damaged));
-                self.quarantine(damaged.unwrap_or(shard), error)?;
-                Ok(Reply::Refused(Refusal::Quarantined))
+                let damaged = damaged.unwrap_or(shard);
+                self.quarantine(damaged, error)?;
+                let own = damaged == shard;
+                Ok(Reply::Refused(if own { Refusal::Quarantined } else { Refusal::PolicyUnread }))
             }
         }
     }
@@ -98,7 +101,8 @@ impl Node {
                 wall_ms: now.wall_ms,
                 planted: self.config.planted,
             };
-            let policies = Policies { disk: &rows, origins: &self.origins, shards: self.config.shards };
+            let (shards, count) = (&self.shards[..], self.config.shards);
+            let policies = Policies { rows: &rows, origins: &self.origins, shards, count };
             write::mint(replica, view, author, &|write| policies.default_of(place.bucket, write), request)?
         };
         let before = delta.is_some().then(|| self.shard(place.shard).replica.vector().clone());
@@ -118,5 +122,32 @@ impl Node {
             _ => Context { seen: Seen::all_of(vector), slots },
         };
         Ok(Reply::Written { written, context })
+    }
+}
+
+/// The policies of all buckets, as the turn has them.
+struct Policies<'a> {
+    rows: &'a dyn Read,
+    origins: &'a Origins,
+    shards: &'a [Shard],
+    count: ShardCount,
+}
+
+impl Policies<'_> {
+    /// The type that a bucket's policy gives to a key which a write creates; `None` where it does not say. A policy that cannot be
+    /// read is not taken for one that says nothing.
+    fn default_of(&self, bucket: &Bucket, write: &Write) -> Result<Option<Type>, Failure> {
+        let policies = Bucket::policies();
+        let Some(operation) = policy::choice(write).filter(|_| *bucket != policies) else { return Ok(None) };
+        let key = policy::key_of(bucket);
+        let shard = self.count.shard_of(&policies, &key);
+        let replica = &self.shards[usize::from(shard.0)].replica;
+        if replica.is_out_of_service() {
+            return Err(Refusal::PolicyUnread.into());
+        }
+        let (disk, origins) = (&replica.masked(self.rows, self.origins), self.origins);
+        let place = Place::key(shard, &policies, &key);
+        let view = View { disk, origins, vector: replica.vector(), place };
+        Ok(policy::default_of(view, operation)?)
     }
 }

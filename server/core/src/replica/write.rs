@@ -9,7 +9,6 @@ use crate::id::OriginId;
 use crate::path::Path;
 use crate::planted::Planted;
 use crate::rows;
-use crate::storage::StorageError;
 use crate::types::counter::Slots;
 use crate::types::{Failure, Node, Refusal, Stamp, View, choose, map, seen_heads, set, update};
 use alloc::vec::Vec;
@@ -63,7 +62,10 @@ pub struct Minted {
     pub slots: Vec<SlotSeen>,
 }
 
-/// Decides what a write does. `policy`: the type that the bucket's policy gives to a key which this write creates, if it says any.
+/// The type that the bucket's policy gives to a key which a write creates, if it says any.
+pub type DefaultOf<'a> = &'a dyn Fn(&Write) -> Result<Option<Type>, Failure>;
+
+/// Decides what a write does. The policy is asked where the write creates a key and names no type.
 ///
 /// # Errors
 /// A [`Refusal`], and the disk's.
@@ -71,7 +73,7 @@ pub fn mint(
     replica: &Replica,
     view: View<'_>,
     author: Author<'_>,
-    policy: &dyn Fn(&Write) -> Result<Option<Type>, StorageError>,
+    policy: DefaultOf<'_>,
     request: &WriteRequest,
 ) -> Result<Minted, Failure> {
     let WriteRequest { write, named, context, overwrites } = request;
@@ -100,8 +102,7 @@ pub fn mint(
     }
     let change = Change { bucket: view.place.bucket.clone(), key: view.place.key.clone(), effects };
     let deps = replica.vector().without(author.origin);
-    let delta =
-        Delta { dot: stamp.dot, generation: 0, deps, hlc: stamp.hlc, changes: alloc::vec![change] };
+    let delta = Delta { dot: stamp.dot, generation: 0, deps, hlc: stamp.hlc, changes: alloc::vec![change] };
     assert!(delta.is_sound(), "no peer would accept {delta:?}");
     Ok(Minted { delta: Some(delta), written, slots })
 }
@@ -115,11 +116,7 @@ struct Existing<'a> {
 
 impl Existing<'_> {
     /// The type as which a write works on the key, or creates it; none for DELETE. A write that does not fit is refused.
-    fn type_for(
-        &self,
-        write: &Write,
-        policy: &dyn Fn(&Write) -> Result<Option<Type>, StorageError>,
-    ) -> Result<Option<Type>, Failure> {
+    fn type_for(&self, write: &Write, policy: DefaultOf<'_>) -> Result<Option<Type>, Failure> {
         let Some(default) = write.default_type() else { return Ok(None) };
         match choose(&self.types, self.named)? {
             Some(is) if write.fits(is) => Ok(Some(is)),

@@ -272,6 +272,9 @@ pub enum Refusal {
     /// The replica has a damaged row, and answers nobody until it has been filled again; or a large repair is being installed.
     #[error("this replica is out of service: a row of it is damaged, or it is being repaired")]
     Quarantined,
+    /// The write creates a key whose type its bucket's policy may name, and the policy's replica here is out of service.
+    #[error("the bucket's policy cannot be read here now: name the type with ?type=, or ask another node")]
+    PolicyUnread,
     /// The version vector has no room for this node's origin.
     #[error("the shard has seen too many restarts for its version vector to take one more")]
     OriginsFull,
