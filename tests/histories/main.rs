@@ -75,6 +75,8 @@ impl<'a> Episode<'a> {
     fn run(&mut self) {
         for phase in 0..PHASES {
             self.change_links();
+            // What a healed link brings is there before anybody writes.
+            self.settle_all(phase);
             for part in self.parts() {
                 let writer = *part.choose(&mut self.rng).expect("a part has a node");
                 for number in 0..HISTORIES {
