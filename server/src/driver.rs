@@ -39,7 +39,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -58,6 +58,10 @@ const TICK_MS: u64 = 100;
 /// How often the node does a portion of what can wait although others wait, in milliseconds. Otherwise it does when nobody
 /// waits.
 const PORTION_MS: u64 = 10;
+/// While clients ask, the node rests after a portion as long as that took. How long ago the last one may have asked.
+const ASKED_LATELY: Duration = Duration::from_millis(50);
+/// How long it looks away from the queue when it rests.
+const REST: Duration = Duration::from_micros(100);
 
 /// A request on its way to the node, and where its reply goes.
 struct Ask {
@@ -265,6 +269,8 @@ pub fn start(
         pull_bytes_max: config.pull_bytes_max,
         ticks_at_ms: 0,
         works_at_ms: 0,
+        rests_until: Instant::now(),
+        asked_at: None,
         started: Instant::now(),
     };
     let ended = on_end.clone();
@@ -311,6 +317,10 @@ struct Driver {
     ticks_at_ms: u64,
     /// When the node does a portion of what can wait, whoever else waits.
     works_at_ms: u64,
+    /// Until when it does none, though nobody waits: clients ask again and again, and are to find it idle.
+    rests_until: Instant,
+    /// When a client asked last.
+    asked_at: Option<Instant>,
     started: Instant,
 }
 
@@ -318,11 +328,15 @@ impl Driver {
     fn run(mut self, mut queue: mpsc::Receiver<Work>) -> Result<(), StorageError> {
         let mut waiting = Vec::new();
         while let Some(first) = self.next(&mut queue) {
+            let (began, only_works) = (Instant::now(), matches!(first, Work::Wake));
             let stops = self.steps(first, &mut queue, &mut waiting)?;
             if stops {
                 self.node.keep_trees();
             }
             let written = self.write(&mut waiting)?;
+            if only_works && self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASKED_LATELY) {
+                self.rests_until = Instant::now() + began.elapsed();
+            }
             if (!written.is_empty() && self.written.send(written).is_err()) || stops {
                 break;
             }
@@ -335,13 +349,16 @@ impl Driver {
         if !self.node.has_work() {
             return queue.blocking_recv();
         }
-        match queue.try_recv() {
-            Ok(work) => Some(work),
-            Err(TryRecvError::Empty) => {
-                self.works_at_ms = 0;
-                Some(Work::Wake)
+        loop {
+            match queue.try_recv() {
+                Ok(work) => return Some(work),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if Instant::now() < self.rests_until => thread::sleep(REST),
+                Err(TryRecvError::Empty) => {
+                    self.works_at_ms = 0;
+                    return Some(Work::Wake);
+                }
             }
-            Err(TryRecvError::Disconnected) => None,
         }
     }
 
@@ -370,6 +387,7 @@ impl Driver {
                 Work::Stop => return Ok(true),
                 Work::Wake => {}
                 Work::Ask(ask) => {
+                    self.asked_at = Some(Instant::now());
                     bytes += value_bytes(&ask.request);
                     let id = RequestId(waiting.len() as u64);
                     waiting.push(ask.waiter);
@@ -450,7 +468,7 @@ mod tests {
     use super::*;
     use meridian_core::id::OriginId;
     use meridian_core::storage::{Batch, Space, Storage as _};
-    use std::time::Duration;
+
     use tokio::time::timeout;
 
     /// As long as something may take that must not happen.

@@ -281,7 +281,9 @@ impl Node {
     fn sweep_masks(&mut self, disk: &dyn Disk, shard: ShardId) -> Result<(), StorageError> {
         let Node { shards, origins, turn, config, upkeep, .. } = self;
         let replica = &mut shards[usize::from(shard.0)].replica;
-        replica.sweep_masks(&mut Draft { disk, batch: &mut turn.batch, origins }, config.portion_rows)?;
+        // Each row is read, hashed and removed: fewer of them are a portion.
+        let rows_max = config.portion_rows.div_ceil(4);
+        replica.sweep_masks(&mut Draft { disk, batch: &mut turn.batch, origins }, rows_max)?;
         if replica.masks().is_empty() {
             upkeep.masked(shard, false);
         }
