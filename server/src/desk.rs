@@ -79,7 +79,8 @@ mod tests {
     #[tokio::test]
     async fn a_desk_gets_the_replies_of_its_own_at_once_and_hands_them_out() {
         let (desks, mut served) = Desks::new(2);
-        let replies = [Refusal::Quarantined, Refusal::OriginsFull, Refusal::ContextRequired].map(Reply::Refused);
+        let replies =
+            [Refusal::Quarantined, Refusal::OriginsFull, Refusal::ContextRequired].map(Reply::Refused);
         let (waiting, waited): (Vec<_>, Vec<_>) = [1, 0, 1].map(Waiter::at).into_iter().unzip();
         desks.release(waiting.into_iter().zip(replies.clone()).collect());
         for (desk, expected) in served.iter_mut().zip([1, 2]) {

@@ -284,8 +284,9 @@ mod tests {
     fn version_vectors_that_are_cut_short_or_garbled_are_refused() {
         let vector: VersionVector =
             [meridian_core::id::Dot::new(meridian_core::id::OriginId(7), 3)].into_iter().collect();
-        let standings = [(Some(5), true), (None, false), (None, true)]
-            .map(|(root, in_service)| ReplicaStanding { vector: vector.clone(), root, in_service, masks: Masks::default() });
+        let standings = [(Some(5), true), (None, false), (None, true)].map(|(root, in_service)| {
+            ReplicaStanding { vector: vector.clone(), root, in_service, masks: Masks::default() }
+        });
         let (mut bytes, mut whole) = (Vec::new(), vec![0]);
         for standing in &standings {
             encode_standing(standing, &mut bytes);
