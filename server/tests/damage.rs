@@ -7,6 +7,7 @@
 use meridian_core::id::{OriginId, RequestId};
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::salvage::Survey;
 use meridian_core::storage::{Batch, Read, Space, StorageError};
 use meridian_core::types::Refusal;
@@ -583,7 +584,7 @@ fn a_node_on_a_damaged_table_quarantines_that_shard_and_answers_for_the_others()
     let (mut answered, mut refused, mut noticed) = (BTreeMap::new(), BTreeSet::new(), 0);
     for name in names.iter().chain(&names) {
         let shard = config.shards.shard_of(&bucket(), &lab_key(name));
-        let (reply, quarantined) = ask(&mut node, &rocks, name, Operation::Read { named: None });
+        let (reply, quarantined) = ask(&mut node, &rocks, name, Operation::Read(ReadRequest::default()));
         noticed += usize::from(quarantined);
         match reply {
             Reply::Read(found) => {

@@ -3,6 +3,7 @@
 
 use meridian_core::id::{OriginId, RequestId};
 use meridian_core::listing::{self, Position, Query, Replicas};
+use meridian_core::masks::Masks;
 use meridian_core::name::{Key, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, Request};
 use meridian_core::storage::{Batch, Read, Space, Storage, StorageError, Visit};
@@ -120,8 +121,10 @@ type Did = [u64; 3];
 fn page(snapshot: &Snapshot, node: &Node, query: &Query) -> (Cost, Did, f64) {
     let vector = |shard| node.replica(shard).expect("a node holds every shard").vector();
     let vectors: Vec<&VersionVector> = SHARDS.shards().map(vector).collect();
+    let masks = |shard| node.replica(shard).expect("a node holds every shard").masks();
+    let masks: Vec<&Masks> = SHARDS.shards().map(masks).collect();
     let disk = Counted(snapshot, Cell::default());
-    let replicas = Replicas { disk: &disk, origins: node.origins(), vectors: &vectors };
+    let replicas = Replicas { disk: &disk, origins: node.origins(), vectors: &vectors, masks: &masks };
     let mut perf = PerfContext::default();
     perf.reset();
     let (mut entries, began) = (0, Instant::now());
