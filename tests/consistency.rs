@@ -13,6 +13,7 @@ use meridian_core::codec::Encode;
 use meridian_core::id::{OriginId, RequestId};
 use meridian_core::message::Message;
 use meridian_core::node::{Input, Now, OpenError, Operation, Output, Reply, Request};
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::{Write, Written};
 use meridian_core::storage::{Space, Storage};
 use meridian_core::types::{Refusal, Value};
@@ -109,7 +110,7 @@ fn a_lost_last_delta_is_asked_for_when_the_peer_comes_up_again() {
 fn requests_of_one_turn_see_each_other_and_their_answers_leave_together() {
     let mut nodes = Lab::new(1);
     let Participant { node, disk, .. } = &mut nodes.members[N1];
-    let read = Operation::Read { named: None };
+    let read = Operation::Read(ReadRequest::default());
     for (id, operation) in [(1, write_of(increment(5), None, None)), (2, read)] {
         let request = Request { bucket: bucket(), key: key("visits"), operation };
         let input = Input::Request { id: RequestId(id), request };

@@ -18,6 +18,8 @@ use meridian_core::listing::{self, Position, Query, Replicas};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request, Turn};
+use meridian_core::path::Path;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::{Write, WriteRequest};
 use meridian_core::storage::{Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
 use meridian_core::types::Value;
@@ -254,7 +256,7 @@ fn assert_small_on_the_wire(what: &str, nth_write: impl Fn(usize) -> (String, Wr
 
 /// The bytes of a delta that are its user's: bucket, key, members and value.
 fn payload_bytes(delta: &Delta) -> usize {
-    let of_effect = |effect: &Effect| match effect {
+    let of_effect = |(_, effect): &(Path, Effect)| match effect {
         Effect::Member { member, .. } => member.as_str().len(),
         Effect::Head { put: Some(meridian_core::cell::Head::Register(register)), .. } => register.value.len(),
         _ => 0,
@@ -438,7 +440,7 @@ impl Host {
     }
 
     fn measure(&mut self, key: &str, write: Write) -> Cost {
-        let operation = Operation::Write(WriteRequest { write, named: None, context: None });
+        let operation = Operation::Write(WriteRequest::of(write));
         match self.request(key, operation) {
             (cost, Reply::Written { .. }) => cost,
             (_, other) => panic!("a write was answered {other:?}"),
@@ -448,7 +450,9 @@ impl Host {
     /// What a page costs that goes on at a key.
     fn list(&self, key: &str, reverse: bool) -> Cost {
         let counted = Counted { disk: &self.disk, cost: Cell::default() };
-        let replicas = Replicas { disk: &counted, origins: self.node.origins(), vectors: &[self.vector()] };
+        let masks = self.node.replica(SHARD).expect("there is one shard").masks();
+        let (origins, vectors) = (self.node.origins(), &[self.vector()]);
+        let replicas = Replicas { disk: &counted, origins, vectors, masks: &[masks] };
         let after = Some(Position(key.as_bytes().to_vec()));
         let query = Query { limit: PAGE, reverse, after, ..Query::default() };
         let bucket = Bucket::new(BUCKET).expect("a good name");
@@ -474,7 +478,7 @@ impl Host {
     }
 
     fn read(&mut self, key: &str) -> Option<Value> {
-        match self.request(key, Operation::Read { named: None }) {
+        match self.request(key, Operation::Read(ReadRequest::default())) {
             (_, Reply::Read(found)) => found.value,
             (_, other) => panic!("a read was answered {other:?}"),
         }

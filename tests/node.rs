@@ -8,6 +8,8 @@ use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
+use meridian_core::path::Path;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::Write;
 use meridian_core::rows::FORMAT;
 use meridian_core::storage::{Batch, Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
@@ -195,7 +197,7 @@ fn a_quarantined_replica_answers_nobody_and_the_other_shards_serve_on() {
     lab.write(N1, "tags", add(&["b"]));
     lab.exchange();
     lab.damage_cell(N1);
-    assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
+    assert_eq!(lab.refused(N1, "tags", Operation::Read(ReadRequest::default())), Refusal::Quarantined);
     assert!(lab.members[N1].node.replica(here).unwrap().is_out_of_service());
     assert_eq!(lab.refused(N1, "tags", write_of(clear(), None, None)), Refusal::Quarantined);
     lab.write(N2, "tags", add(&["c"]));
@@ -214,7 +216,7 @@ fn a_quarantined_replica_answers_nobody_and_the_other_shards_serve_on() {
 fn a_disk_that_fails_stops_the_turn() {
     let mut lab = Lab::new(1);
     lab.write(N1, "k", put("a"));
-    let request = Request { bucket: bucket(), key: key("k"), operation: Operation::Read { named: None } };
+    let request = Request { bucket: bucket(), key: key("k"), operation: Operation::Read(ReadRequest::default()) };
     let input = Input::Request { id: RequestId(1), request };
     let failed = lab.members[N1].node.step(Now::default(), &DeadDisk, input);
     assert_eq!(failed, Err(StorageError::Io("no such device".into())));
@@ -274,7 +276,7 @@ fn totals_that_only_a_lying_peer_could_send_do_no_harm() {
     let liar = OriginId(0xbad);
     let deltas = (1..=200).map(|seq| {
         let (total, amount) = (1 << 120, 1 << 120);
-        let effects = vec![Effect::Increment { birth: seq, previous: 0, total, amount }];
+        let effects = vec![(Path::default(), Effect::Increment { birth: seq, previous: 0, total, amount })];
         let changes = vec![Change { bucket: bucket(), key: key("hits"), effects }];
         let deps = meridian_core::version_vector::VersionVector::default();
         Arc::new(Delta { dot: Dot::new(liar, seq), generation: 0, deps, hlc: Hlc(1), changes })
@@ -293,7 +295,7 @@ fn a_delta_that_came_for_another_shard_is_not_applied() {
     let mut lab = Lab::with(1, Config { shards, ..config() });
     let wrong = ShardId((shards.shard_of(&bucket(), &key("k")).0 + 1) % 256);
     let changes =
-        vec![Change { bucket: bucket(), key: key("k"), effects: vec![Effect::Clear { seen: None }] }];
+        vec![Change { bucket: bucket(), key: key("k"), effects: vec![(Path::default(), Effect::Clear { seen: None })] }];
     let deps = meridian_core::version_vector::VersionVector::default();
     let dot = Dot::new(OriginId(9), 1);
     let delta = Delta { dot, generation: 0, deps, hlc: Hlc(1), changes };

@@ -9,6 +9,7 @@ use meridian_core::id::{NodeId, OriginId, ShardId};
 use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Operation};
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::storage::MemStorage;
 use meridian_core::types::Refusal;
 use meridian_core::version_vector::{ORIGINS_MAX, VersionVector};
@@ -72,7 +73,7 @@ fn a_quarantined_replica_asks_nobody_and_says_that_it_has_nothing() {
     lab.write(N1, "tags", add(&["b"]));
     lab.exchange();
     lab.damage_cell(N1);
-    assert_eq!(lab.refused(N1, "tags", Operation::Read { named: None }), Refusal::Quarantined);
+    assert_eq!(lab.refused(N1, "tags", Operation::Read(ReadRequest::default())), Refusal::Quarantined);
     lab.write(N2, "tags", add(&["c"]));
     lab.reconnect(N1, N2);
     lab.carry(N2, N1);

@@ -2,7 +2,7 @@
 
 use super::words::{Outcome, name, same};
 use crdts::{CmRDT, LWWReg, MVReg, Orswot, PNCounter, mvreg, orswot, pncounter};
-use meridian_core::cell::{Cell, Head};
+use meridian_core::cell::{Cell, Head, Type};
 use meridian_core::hlc::Hlc;
 use meridian_core::id::Dot;
 use meridian_core::name::Member;
@@ -93,7 +93,7 @@ impl Oracle for SetOracle {
         let removed = before.difference(&now).count() as u64;
         match written {
             Written::Done => Ok(()),
-            written => same("answer", *written, Written::Set(SetChange { added, removed })),
+            written => same("answer", *written, Written::Set(SetChange { added, removed, more: false })),
         }
     }
 }
@@ -175,7 +175,7 @@ impl Oracle for RegisterOracle {
     }
 
     fn check_answer(&self, _before: &Self, written: &Written) -> Outcome {
-        same("answer", *written, Written::Done)
+        same("answer", *written, Written::Put(Type::Register))
     }
 }
 

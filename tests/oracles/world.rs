@@ -14,6 +14,7 @@ use meridian_core::message::Message;
 use meridian_core::name::ShardCount;
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Turn};
 use meridian_core::planted::{Bug, Planted};
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::storage::{MemStorage, Overlay, Space, Storage};
 use meridian_core::types::Value;
@@ -75,7 +76,7 @@ impl Machine {
     pub(crate) fn read(&self, key: usize) -> Result<Option<Value>, String> {
         let mut node = self.node.clone();
         let input =
-            Input::Request { id: RequestId(0), request: request(key, Operation::Read { named: None }) };
+            Input::Request { id: RequestId(0), request: request(key, Operation::Read(ReadRequest::default())) };
         node.step(Now::default(), &self.disk, input).map_err(|error| error.to_string())?;
         let is_reply = |output: &Output| matches!(output, Output::Reply { .. });
         match node.end_turn().outputs.into_iter().rfind(is_reply) {
@@ -203,7 +204,7 @@ impl<O: Oracle> World<O> {
         let now = self.now(wall_ms);
         let Station { machine, oracles, .. } = &mut self.stations[node];
         let dot = machine.node.replica(SHARD).expect("there is one shard").next_dot();
-        let operation = Operation::Write(WriteRequest { write: write.clone(), named: None, context });
+        let operation = Operation::Write(WriteRequest { context, ..WriteRequest::of(write.clone()) });
         machine.step(now, Input::Request { id: RequestId(0), request: request(key, operation) })?;
         let outputs = machine.peek().outputs;
         let stamp = outputs.iter().find_map(|output| stamp_of(output, dot));
@@ -306,7 +307,7 @@ pub(crate) fn stamp_of(output: &Output, dot: Dot) -> Option<Hlc> {
     let Output::Send { message: Message::Fresh { deltas, .. }, .. } = output else { return None };
     let delta = deltas.iter().find(|delta| delta.dot == dot)?;
     let mut registers =
-        delta.changes.iter().flat_map(|change| &change.effects).filter_map(|effect| match effect {
+        delta.changes.iter().flat_map(|change| &change.effects).filter_map(|(_, effect)| match effect {
             Effect::Head { put: Some(Head::Register(register)), .. } => Some(register.hlc),
             _ => None,
         });

@@ -11,6 +11,7 @@ use meridian_core::node::{Config, Input, Operation, Output};
 use meridian_core::planted::{Bug, Planted};
 use meridian_core::repair::Ask;
 use meridian_core::replica::Standing;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::Write;
 use meridian_core::types::Refusal;
 use meridian_tests::lab::{Lab, add, config, increment, put, write_of};
@@ -173,7 +174,7 @@ fn while_a_large_repair_is_installed_nobody_is_answered() {
             return;
         }
         portions += 1;
-        assert_eq!(lab.refused(N2, "r23", Operation::Read { named: None }), Refusal::Quarantined);
+        assert_eq!(lab.refused(N2, "r23", Operation::Read(ReadRequest::default())), Refusal::Quarantined);
         assert_eq!(lab.refused(N2, "k", write_of(put("a"), None, None)), Refusal::Quarantined);
         lab.take_messages(N3);
         lab.reconnect(N3, N2);

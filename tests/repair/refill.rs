@@ -10,6 +10,7 @@ use meridian_core::id::{Dot, OriginId};
 use meridian_core::message::Message;
 use meridian_core::node::{Config, Input, Operation, Output};
 use meridian_core::replica::Standing;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::Write;
 use meridian_core::storage::Space;
 use meridian_core::types::Refusal;
@@ -70,7 +71,7 @@ fn damaged(config: Config) -> Lab {
 
 fn notice(lab: &mut Lab) {
     for key in ["tags", "hits"] {
-        lab.ask(N1, key, Operation::Read { named: None });
+        lab.ask(N1, key, Operation::Read(ReadRequest::default()));
     }
     assert_eq!(*lab.replica(N1).standing(), Standing::Quarantined);
 }
@@ -101,7 +102,7 @@ fn check_dots(lab: &Lab, known: &mut BTreeMap<Dot, Vec<u8>>) {
 #[test]
 fn a_damaged_replica_is_filled_again_and_hands_over_what_no_peer_had() {
     let mut lab = damaged(cut());
-    assert_eq!(lab.refused(N1, "r00", Operation::Read { named: None }), Refusal::Quarantined);
+    assert_eq!(lab.refused(N1, "r00", Operation::Read(ReadRequest::default())), Refusal::Quarantined);
     let mut dots = BTreeMap::new();
     check_dots(&lab, &mut dots);
     lab.meet(N2);

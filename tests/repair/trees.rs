@@ -3,6 +3,7 @@
 use crate::bench::{N1, N2, N3, apart, equal, has_said, lose_all, pass, settle, tell_members};
 use meridian_core::node::{Config, Input, Operation, Output};
 use meridian_core::replica::Standing;
+use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::Write;
 use meridian_core::storage::{Batch, Space, Storage};
 use meridian_core::types::Refusal;
@@ -124,7 +125,7 @@ fn a_row_that_is_older_than_what_was_written_is_found_when_all_are_read_again() 
     assert_eq!(lab.read(N1, "name", None), "older", "nothing is noticed when it is read");
     lab.tick_all(day_ms);
     assert!(has_said(&lab, N1, |news| matches!(news, Output::Quarantined { .. })));
-    assert_eq!(lab.refused(N1, "name", Operation::Read { named: None }), Refusal::Quarantined);
+    assert_eq!(lab.refused(N1, "name", Operation::Read(ReadRequest::default())), Refusal::Quarantined);
 }
 
 #[test]
