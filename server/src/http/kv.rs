@@ -43,6 +43,13 @@ pub(super) struct Asked {
     overwrites: bool,
 }
 
+impl Asked {
+    /// A request that says nothing more.
+    pub(super) fn of(bucket: Bucket, key: Key) -> Asked {
+        Asked { bucket, key, named: None, context: None, overwrites: false }
+    }
+}
+
 /// Answers a request for a key.
 pub(super) async fn handle(
     app: &App,
@@ -240,7 +247,11 @@ fn preferred(mut answer: Answer, applied: &'static str) -> Answer {
     answer
 }
 
-async fn take_body(
+/// Reads a request's body of at most so many bytes.
+///
+/// # Errors
+/// As [`body::read`].
+pub(super) async fn take_body(
     app: &App,
     body: Incoming,
     bytes_max: usize,
@@ -250,7 +261,10 @@ async fn take_body(
 }
 
 /// Refuses a write before its body is read, when the disk is nearly full.
-fn may_write(app: &App) -> Result<(), Refused> {
+///
+/// # Errors
+/// 507.
+pub(super) fn may_write(app: &App) -> Result<(), Refused> {
     match app.state.disk_is_full() {
         true => Err(Refused::new(
             Code::DiskFull,
@@ -260,7 +274,11 @@ fn may_write(app: &App) -> Result<(), Refused> {
     }
 }
 
-async fn write(app: &App, asked: &Asked, write: Write) -> Result<(Written, Context), Refused> {
+/// Writes a key.
+///
+/// # Errors
+/// The node's refusals, 507, and 503 and 504 where it does not answer.
+pub(super) async fn write(app: &App, asked: &Asked, write: Write) -> Result<(Written, Context), Refused> {
     may_write(app)?;
     let Asked { named, context, overwrites, .. } = asked;
     let (named, context, overwrites) = (*named, context.clone(), *overwrites);

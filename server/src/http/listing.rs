@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Entries of a page, unless it is said how many.
-const ENTRIES_USUAL: usize = 100;
+pub(super) const ENTRIES_USUAL: usize = 100;
 /// Most entries of a page. More are refused.
 const ENTRIES_MAX: usize = 1_000;
 /// Most bytes of a page, but for what stands around its entries. Before the entry that goes beyond, it ends.
@@ -65,26 +65,39 @@ pub(super) async fn respond(app: &App, parts: &Parts, bucket: &str) -> Result<An
         let opened = app.tokens.open_cursor(&bucket, &bound, &cursor);
         query.after = Some(opened.map_err(|bad| Refused::new(Code::BadToken, bad.to_string()))?);
     }
-    let overloaded = || Refused::new(Code::Overloaded, "too many listings wait: try again, or another node");
-    let place = timeout(ANSWER_TIME_MAX, app.listings.0.clone().acquire_owned()).await;
-    let place = place.map_err(|_| overloaded())?.expect("places are never closed");
     let (door, tokens) = (app.door.clone(), app.tokens.clone());
-    let reading = tokio::task::spawn_blocking(move || {
-        let _place = place;
+    let body = beside(app, move || {
         let mut page = Page::default();
         let next = door.list(&bucket, &query, &mut |entry| page.take(&entry))?;
         let next = next.map(|next| tokens.cursor(&bucket, &bound, &next));
         Ok(page.written(query.delimiter.is_some(), next))
     });
-    let body = match reading.await {
-        Ok(Ok(body)) => body,
-        Ok(Err(Failure::Refused(refusal))) => return Err(refusal.into()),
-        Ok(Err(Failure::Storage(error))) => return Err(failed(&error)),
-        Err(panicked) => return Err(failed(&panicked)),
-    };
-    let mut answer = with_body(StatusCode::OK, JSON, app.budget.counted(body)?);
+    let mut answer = with_body(StatusCode::OK, JSON, app.budget.counted(body.await?)?);
     answer.headers_mut().insert(CONSISTENCY, HeaderValue::from_static("local"));
     Ok(answer)
+}
+
+/// Reads a page on a thread beside the runtime's own, when there is a place for it.
+///
+/// # Errors
+/// 503 when there is none, and what the reading finds.
+pub(super) async fn beside<T: Send + 'static>(
+    app: &App,
+    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Refused> {
+    let overloaded = || Refused::new(Code::Overloaded, "too many listings wait: try again, or another node");
+    let place = timeout(ANSWER_TIME_MAX, app.listings.0.clone().acquire_owned()).await;
+    let place = place.map_err(|_| overloaded())?.expect("places are never closed");
+    let reading = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        read()
+    });
+    match reading.await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(Failure::Refused(refusal))) => Err(refusal.into()),
+        Ok(Err(Failure::Storage(error))) => Err(failed(&error)),
+        Err(panicked) => Err(failed(&panicked)),
+    }
 }
 
 fn failed(why: &dyn fmt::Display) -> Refused {
@@ -166,7 +179,11 @@ fn not_empty(name: &str, value: Vec<u8>) -> Result<Vec<u8>, Refused> {
     }
 }
 
-fn limit(value: &[u8]) -> Result<usize, Refused> {
+/// How many entries a page has at most.
+///
+/// # Errors
+/// 400 for what is not 1 to 1,000.
+pub(super) fn limit(value: &[u8]) -> Result<usize, Refused> {
     let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let limit = digits.and_then(|text| text.parse().ok()).filter(|limit| (1..=ENTRIES_MAX).contains(limit));
     limit.ok_or_else(|| invalid("limit is 1 to 1000: further keys are on the next page"))

@@ -10,6 +10,7 @@
 
 mod answer;
 mod body;
+mod buckets;
 mod cluster;
 mod connection;
 mod inspect;
@@ -139,9 +140,13 @@ impl App {
             return refused.into();
         }
         match resource {
-            Resource::Kv(..) if self.state.is_filling() => not_filled().into(),
+            Resource::Kv(..) | Resource::Buckets | Resource::Bucket(_) if self.state.is_filling() => {
+                not_filled().into()
+            }
             Resource::Kv(bucket, key) => kv::handle(self, parts, bucket, key, body).await,
             Resource::Inspect(bucket, key) => inspect::handle(self, parts, bucket, key).await,
+            Resource::Buckets => buckets::all(self, parts).await,
+            Resource::Bucket(bucket) => buckets::one(self, parts, bucket, body).await,
             Resource::Health => self.plain(parts, || Ok(with_body(StatusCode::OK, TEXT, "ok\n"))),
             Resource::Ready => self.plain(parts, || match self.state.is_serving() {
                 true if self.state.is_filling() => Err(not_filled()),

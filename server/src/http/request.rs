@@ -23,6 +23,10 @@ pub(super) enum Resource<'a> {
     Kv(&'a str, Option<&'a str>),
     /// `/v1/inspect/{bucket}/{key…}`: the same.
     Inspect(&'a str, Option<&'a str>),
+    /// `/v1/buckets`
+    Buckets,
+    /// `/v1/buckets/{bucket}`, as it stands in the path.
+    Bucket(&'a str),
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -50,7 +54,8 @@ pub(super) fn resource(path: &str) -> Resource<'_> {
         "/v1/cluster" => return Resource::Cluster,
         "/v1/cluster/convergence" => return Resource::Convergence,
         "/v1/dev/links" => return Resource::Links,
-        "/" | "/openapi.json" | "/v1/batch" | "/v1/buckets" => return Resource::Absent,
+        "/v1/buckets" => return Resource::Buckets,
+        "/" | "/openapi.json" | "/v1/batch" => return Resource::Absent,
         _ => {}
     }
     if let Some(rest) = path.strip_prefix("/v1/kv/") {
@@ -61,9 +66,12 @@ pub(super) fn resource(path: &str) -> Resource<'_> {
         let (bucket, key) = place(rest);
         return Resource::Inspect(bucket, key);
     }
+    if let Some(bucket) = path.strip_prefix("/v1/buckets/") {
+        return Resource::Bucket(bucket);
+    }
     let begins =
         |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
-    let absent = ["/v1/watch", "/v1/buckets", "/v1/cluster", "/v1/dev"];
+    let absent = ["/v1/watch", "/v1/cluster", "/v1/dev"];
     match absent.into_iter().any(begins) {
         true => Resource::Absent,
         false => Resource::Unknown,
