@@ -2,6 +2,7 @@
 //!
 //! - [`lab`]: a few nodes on a bench, moved by hand;
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
+//! - [`masked`]: a model of large removals alone, against removals that are done at once;
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
 //! - [`storage_suite`]: what every storage must do;
@@ -11,6 +12,7 @@
 pub mod storage_suite;
 pub mod lab;
 pub mod model;
+pub mod masked;
 pub mod content;
 pub mod faults;
 pub mod schedule;
