@@ -1,16 +1,19 @@
 //! The cost gates: what one small operation costs, in storage operations and bytes. Counted, never timed, so the figures
 //! are the same on every machine. `cargo test --release --test costs -- --nocapture` prints them.
 //!
-//! - A small write costs the same whatever the size of the set that it touches, and however many keys lie beside it.
+//! - A small write costs the same whatever the size of the set or map that it touches, and however many keys lie beside it.
+//! - A removal of any size is one small delta, its turn looks at a bounded number of rows, and what follows before the rows are
+//!   swept away costs what it did before.
 //! - A page of a listing costs the same wherever it begins, and however many keys there are.
-//! - Metadata on the disk: at most 16 bytes for a set member and 28 for a register, beyond the names and the value; no
-//!   row is left after a DELETE, but for a counter's spent slots.
+//! - Metadata on the disk: at most 16 bytes for a set member, 28 for a register and 32 for a field that is one, beyond the names
+//!   and the value; no row is left after a DELETE, but for a counter's spent slots.
 //! - A delta on the wire: at most 36 bytes beyond the names and the value, among others of its origin.
 //!
 //! This is one file because all gates count with the same host and the same disk.
 
-use meridian_core::cell::Slot;
+use meridian_core::cell::{Head, Slot, Type};
 use meridian_core::codec::Encode;
+use meridian_core::context::Context;
 use meridian_core::delta::{Delta, Effect};
 use meridian_core::delta_log::Rest;
 use meridian_core::id::{Dot, NodeId, OriginId, RequestId, ShardId};
@@ -18,13 +21,16 @@ use meridian_core::listing::{self, Position, Query, Replicas};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request, Turn};
-use meridian_core::path::Path;
+use meridian_core::path::{Field, Path};
+use meridian_core::replica::Replica;
 use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::write::{Write, WriteRequest};
 use meridian_core::storage::{Disk, MemStorage, Read, Space, Still, Storage, StorageError, Visit};
-use meridian_core::types::Value;
 use meridian_core::types::counter::CounterOp;
+use meridian_core::types::flag::FlagOp;
+use meridian_core::types::map::FieldWrite;
 use meridian_core::types::set::SetOp;
+use meridian_core::types::{Refusal, Value};
 use meridian_core::version_vector::VersionVector;
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -37,6 +43,7 @@ const SLOPE_MAX: f64 = 2.5;
 
 const MEMBER_METADATA_BYTES_MAX: f64 = 16.0;
 const REGISTER_METADATA_BYTES_MAX: f64 = 28.0;
+const FIELD_METADATA_BYTES_MAX: f64 = 32.0;
 const DELTA_OVERHEAD_BYTES_MAX: f64 = 36.0;
 
 /// From here to 2²¹ − 1 a sequence takes three bytes: what is measured here is what it costs at a million.
@@ -61,7 +68,8 @@ fn a_set_that_lost_its_head_to_a_concurrent_delete_costs_no_walk_either() {
         other.write(KEY, Write::Delete);
         host.fill(members);
         host.catch_up_with(&mut other);
-        assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [0, members], "heads and members");
+        host.sweep();
+        assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [1, members], "a mark, and members");
         host.measure(KEY, add("newcomer"))
     });
     assert_flat("set add, no head", costs);
@@ -93,12 +101,57 @@ fn a_put_costs_the_same_however_many_keys_lie_beside_it() {
     assert_flat("register put", costs);
 }
 
+#[test]
+fn writing_a_field_of_a_large_map_costs_what_it_does_in_a_small_one() {
+    const RECORD: &str = "field-000005-between";
+    let writes = [
+        ("map put, new field", [RECORD, "new"], put(&VALUE)),
+        ("map put, known field", [RECORD, "title"], put(&VALUE)),
+        ("map increment", [RECORD, "views"], increment(1)),
+        ("map set add", [RECORD, "tags"], add("newcomer")),
+    ];
+    let all = [FEW, MANY].map(|fields| {
+        let mut host = map_of(fields);
+        for (field, write) in [("title", put(b"before")), ("views", increment(1)), ("tags", add("jazz"))] {
+            host.write(KEY, at(&[RECORD, field], write));
+        }
+        writes.clone().map(|(_, fields, write)| host.measure(KEY, at(&fields, write)))
+    });
+    for (place, (what, ..)) in writes.iter().enumerate() {
+        assert_flat(what, all.map(|costs| costs[place]));
+    }
+}
+
+#[test]
+fn a_write_to_a_flag_a_maximum_or_multiple_values_costs_the_same_however_many_keys_lie_beside_it() {
+    let writes =
+        [("flag enable", enable()), ("observe", Write::Observe(vec![7])), ("multi put", put(b"after!"))];
+    let all = [FEW, MANY].map(|keys| {
+        let mut host = keys_beside(keys);
+        let (bucket_key, multi) = ("key-000005-multi", Some(Type::Multi));
+        let before = WriteRequest { named: multi, ..WriteRequest::of(put(b"before")) };
+        let (_, context) = host.measure_request(bucket_key, before);
+        host.write("key-000005-flag", enable());
+        host.write("key-000005-max", Write::Observe(vec![3]));
+        let put =
+            WriteRequest { named: multi, context: Some(context), ..WriteRequest::of(writes[2].1.clone()) };
+        [
+            host.measure("key-000005-flag", writes[0].1.clone()),
+            host.measure("key-000005-max", writes[1].1.clone()),
+            host.measure_request(bucket_key, put).0,
+        ]
+    });
+    for (place, (what, _)) in writes.iter().enumerate() {
+        assert_flat(what, all.map(|costs| costs[place]));
+    }
+}
+
 /// The gate itself: a walk over the set must not pass it.
 #[test]
 fn the_gate_sees_an_operation_that_walks_the_set() {
     let [few, many] = [FEW, MANY].map(|members| set_of(members).measure(KEY, Write::Set(vec![SetOp::Clear])));
     println!("set clear: {few:?} at {FEW}, {many:?} at {MANY}");
-    assert!(!is_flat(few, many), "a clear visits every member");
+    assert!(!is_flat(few, many), "a clear visits members, up to a limit");
 }
 
 /// Entries of a page.
@@ -118,6 +171,110 @@ fn a_page_of_a_listing_costs_the_same_wherever_it_begins_and_however_many_keys_t
         println!("page of a listing, reverse {reverse}: {costs:?}");
         let operations = |cost: &Cost| (cost.gets, cost.scans, cost.rows_visited);
         assert!(costs.iter().all(|(.., cost)| operations(cost) == operations(&costs[0].2)), "{costs:?}");
+    }
+}
+
+// -- large removals --------------------------------------------------------------------------------------------------
+
+/// Most bytes of a removal's delta beyond its names.
+const REMOVAL_DELTA_BYTES_MAX: usize = 64;
+/// Most rows that a removal looks through before it makes a mask; a clear counts so many members first.
+const LOOKED_THROUGH: usize = 10_000;
+/// Most operations of one that is not a walk, and rows that it visits.
+const OPERATIONS_FEW: usize = 24;
+
+#[test]
+fn a_removal_of_any_size_is_one_small_delta_and_a_bounded_turn() {
+    for (what, mut host, removal, rows_max) in large_removals() {
+        let before = host.vector().clone();
+        let cost = host.measure(KEY, removal);
+        println!("{what} of {MANY}: {cost:?}");
+        assert!(cost.rows_visited <= rows_max + FEW && cost.rows_written < FEW, "{what}: {cost:?}");
+        let (deltas, _) = host.missing(before);
+        let [delta] = &deltas[..] else { panic!("{what} is {} deltas", deltas.len()) };
+        let bytes = delta.size() - payload_bytes(delta);
+        println!("{what} of {MANY}: a delta of {bytes} bytes beyond its names");
+        assert!(bytes <= REMOVAL_DELTA_BYTES_MAX, "{what}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn after_a_large_removal_reads_and_writes_cost_what_they_did_and_no_row_is_left_in_the_end() {
+    for (what, mut host, removal, _) in large_removals() {
+        host.write(KEY, removal);
+        assert!(host.replica().tree().is_none(), "{what}: the root is withheld while rows lie there");
+        let (cost, read) = host.measure_read(KEY);
+        println!("read after {what}: {cost:?}");
+        assert!(is_no_walk(cost), "a read after {what}: {cost:?}");
+        assert!(read.is_none_or(|value| is_empty(&value)), "{what}: nothing is read");
+        for write in [later(what), later(what)] {
+            let cost = host.measure(KEY, write);
+            println!("write after {what}: {cost:?}");
+            assert!(is_no_walk(cost), "a write after {what}: {cost:?}");
+        }
+        let (cost, read) = host.measure_read(KEY);
+        assert!(is_no_walk(cost), "a read of what was written after {what}: {cost:?}");
+        let written = read.expect("what was written since is read");
+        assert!(!is_empty(&written), "{what}: {written:?}");
+        host.sweep();
+        assert_eq!(host.read(KEY), Some(written), "{what}: what was written since stays");
+        host.write(KEY, Write::Delete);
+        assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [0, 0], "heads and cells after {what}");
+        assert!(host.replica().tree().is_some(), "{what}: the root is told again");
+    }
+}
+
+/// A node that starts again does not know what was written under a mask since: readers walk over hidden rows, so far and no
+/// further, until they are swept.
+#[test]
+fn after_a_restart_a_read_walks_over_few_hidden_rows_and_is_refused_beyond() {
+    const WALKED: usize = 20_000;
+    for (what, mut host, removal, _) in large_removals() {
+        host.write(KEY, removal);
+        host.write(KEY, later(what));
+        let mut host = host.restart(2);
+        let (cost, reply) = host.request(KEY, Operation::Read(ReadRequest::default()));
+        println!("read after {what} and a restart: {cost:?}");
+        assert!(cost.rows_visited <= WALKED + OPERATIONS_FEW, "{what}: {cost:?}");
+        assert_eq!(reply, Reply::Refused(Refusal::Sweeping), "{what}");
+        host.sweep();
+        assert!(host.read(KEY).is_some_and(|value| !is_empty(&value)), "{what}: what was written since");
+    }
+}
+
+fn is_no_walk(cost: Cost) -> bool {
+    cost.gets + cost.scans <= OPERATIONS_FEW && cost.rows_visited <= OPERATIONS_FEW
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Set(members) => members.is_empty(),
+        Value::Map(fields) => {
+            fields.iter().all(|(_, field)| matches!(field, Value::Map(_)) && is_empty(field))
+        }
+        _ => false,
+    }
+}
+
+/// A removal, a node with what it removes, and how many rows it may look at.
+type Removal = (&'static str, Host, Write, usize);
+
+fn large_removals() -> [Removal; 4] {
+    let subtree = at(&["records"], Write::Delete);
+    [
+        ("DELETE of a set", set_of(MANY), Write::Delete, LOOKED_THROUGH),
+        ("clear", set_of(MANY), Write::Set(vec![SetOp::Clear]), 2 * LOOKED_THROUGH),
+        ("DELETE of a map", map_of(MANY), Write::Delete, LOOKED_THROUGH),
+        ("removal of a subtree", map_below("records", MANY), subtree, LOOKED_THROUGH),
+    ]
+}
+
+/// What is written after a removal, in its place.
+fn later(what: &str) -> Write {
+    match what {
+        "DELETE of a set" | "clear" => add(&nth_member(MANY / 2)),
+        "DELETE of a map" => at(&[&nth_field(MANY / 2)], put(&VALUE)),
+        _ => at(&["records", &nth_field(MANY / 2)], put(&VALUE)),
     }
 }
 
@@ -153,12 +310,41 @@ fn a_register_takes_at_most_28_bytes_beyond_its_names_and_value() {
     assert!(bytes <= REGISTER_METADATA_BYTES_MAX, "{bytes:.2} bytes");
 }
 
+/// A field takes what a key does, and its place in the key: a kind and the ends of its path. A map on the way takes a row of its
+/// own, which its fields share.
 #[test]
-fn no_row_is_left_of_a_register_or_a_set_that_was_deleted() {
+fn a_field_takes_at_most_32_bytes_beyond_its_names_and_value() {
+    const FIELDS: usize = 1_000;
+    for way in [&[][..], &["settings"], &["settings", "display"]] {
+        let mut host = Host::open(1);
+        host.use_up(THREE_BYTE_SEQ);
+        let before = host.stored();
+        for field in (0..FIELDS).chain(0..FIELDS).map(nth_field) {
+            host.write(KEY, at(&[way, &[&*field]].concat(), put(&VALUE)));
+        }
+        let path = way.iter().map(|name| name.len()).sum::<usize>() + nth_field(0).len();
+        let names_and_values = FIELDS * (BUCKET.len() + KEY.len() + path + VALUE.len());
+        let bytes = (host.stored() - before - names_and_values) as f64 / FIELDS as f64;
+        let depth = way.len() + 1;
+        println!("metadata of a field at depth {depth}: {bytes:.2} bytes on the disk, each overwritten once");
+        assert!(
+            bytes <= FIELD_METADATA_BYTES_MAX + 2.0 * way.len() as f64,
+            "{bytes:.2} bytes at depth {depth}"
+        );
+    }
+}
+
+#[test]
+fn no_row_is_left_of_a_key_without_counters_that_was_deleted() {
     let mut host = set_of(FEW);
-    host.write("register", put(&VALUE));
-    host.write("register", Write::Delete);
-    host.write(KEY, Write::Delete);
+    let map = [at(&["a", "b"], put(&VALUE)), at(&["a", "tags"], add("jazz")), at(&["on"], enable())];
+    let others = [("register", put(&VALUE)), ("flag", enable()), ("max", Write::Observe(vec![7]))];
+    for (key, write) in others.into_iter().chain(map.map(|write| ("map", write))) {
+        host.write(key, write);
+    }
+    for key in [KEY, "register", "flag", "max", "map"] {
+        host.write(key, Write::Delete);
+    }
     assert_eq!([host.rows(Space::Head), host.rows(Space::Cell)], [0, 0], "heads and cells");
 }
 
@@ -179,11 +365,11 @@ fn of_a_deleted_counter_its_spent_slots_are_left_and_nothing_else() {
         [0, 2],
         "heads, and a slot for each of two runs"
     );
-    let replica = host.node.replica(SHARD).expect("there is one shard");
-    let scanned = replica.scan_content(&host.disk, host.node.origins(), &mut |space, row, canonical| {
-        let slot = Slot::from_bytes(&canonical).expect("a slot's base and last");
-        assert!(space == Space::Cell && slot.is_spent(), "{space:?} {}: {slot:?}", row.escape_ascii());
-    });
+    let scanned =
+        host.replica().scan_content(&host.disk, host.node.origins(), &mut |space, row, canonical| {
+            let slot = Slot::from_bytes(&canonical).expect("a slot's base and last");
+            assert!(space == Space::Cell && slot.is_spent(), "{space:?} {}: {slot:?}", row.escape_ascii());
+        });
     scanned.expect("no row is damaged");
 }
 
@@ -205,6 +391,11 @@ fn a_set_add_takes_at_most_36_bytes_beyond_its_names_on_the_wire() {
 #[test]
 fn an_increment_takes_at_most_36_bytes_beyond_its_names_on_the_wire() {
     assert_small_on_the_wire("increment", |n| (KEY.into(), increment(n as i64 + 1)));
+}
+
+#[test]
+fn an_overwritten_field_takes_at_most_36_bytes_beyond_its_names_and_value_on_the_wire() {
+    assert_small_on_the_wire("field", |n| (KEY.into(), at(&["settings", &nth_field(n)], put(&VALUE))));
 }
 
 /// Measures a hundred deltas of one origin in one message, with three origins in the version vectors: while the other
@@ -254,12 +445,16 @@ fn assert_small_on_the_wire(what: &str, nth_write: impl Fn(usize) -> (String, Wr
     }
 }
 
-/// The bytes of a delta that are its user's: bucket, key, members and value.
+/// The bytes of a delta that are its user's: bucket, key, fields, members and value.
 fn payload_bytes(delta: &Delta) -> usize {
-    let of_effect = |(_, effect): &(Path, Effect)| match effect {
-        Effect::Member { member, .. } => member.as_str().len(),
-        Effect::Head { put: Some(meridian_core::cell::Head::Register(register)), .. } => register.value.len(),
-        _ => 0,
+    let of_path = |path: &Path| path.fields().iter().map(|field| field.as_str().len()).sum::<usize>();
+    let of_effect = |(path, effect): &(Path, Effect)| {
+        let content = match effect {
+            Effect::Member { member, .. } => member.as_str().len(),
+            Effect::Head { put: Some(Head::Register(register)), .. } => register.value.len(),
+            _ => 0,
+        };
+        of_path(path) + content
     };
     let changes = delta.changes.iter();
     let of_change = changes.map(|change| {
@@ -378,6 +573,20 @@ fn set_of(members: usize) -> Host {
     host
 }
 
+/// A node with a map of so many fields.
+fn map_of(fields: usize) -> Host {
+    let mut host = Host::open(1);
+    host.fill_map(&[], fields);
+    host
+}
+
+/// A node with a map of so many fields in a field of another.
+fn map_below(field: &str, fields: usize) -> Host {
+    let mut host = Host::open(1);
+    host.fill_map(&[field], fields);
+    host
+}
+
 /// A node with so many keys of all types, which lie around [`KEY`].
 fn keys_beside(keys: usize) -> Host {
     let mut host = Host::open(1);
@@ -393,14 +602,29 @@ fn keys_beside(keys: usize) -> Host {
     host
 }
 
+fn config() -> Config {
+    let shards = ShardCount::new(1).expect("one is a power of two");
+    Config { shards, ..Config::default() }
+}
+
+fn origin(n: u64) -> OriginId {
+    OriginId(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n))
+}
+
 impl Host {
     fn open(n: u64) -> Self {
         let disk = MemStorage::default();
-        let shards = ShardCount::new(1).expect("one is a power of two");
-        let origin = OriginId(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n));
-        let node = Node::open(Config { shards, ..Config::default() }, &disk, origin);
-        let node = node.expect("an empty disk opens");
+        let node = Node::open(config(), &disk, origin(n)).expect("an empty disk opens");
         let mut host = Host { node, disk, wall_ms: 1_700_000_000_000 };
+        host.end_turn();
+        host
+    }
+
+    /// A new run on the same disk.
+    fn restart(self, n: u64) -> Self {
+        let Host { disk, wall_ms, .. } = self;
+        let node = Node::open(config(), &disk, origin(n)).expect("the disk is whole");
+        let mut host = Host { node, disk, wall_ms };
         host.end_turn();
         host
     }
@@ -440,9 +664,13 @@ impl Host {
     }
 
     fn measure(&mut self, key: &str, write: Write) -> Cost {
-        let operation = Operation::Write(WriteRequest::of(write));
-        match self.request(key, operation) {
-            (cost, Reply::Written { .. }) => cost,
+        self.measure_request(key, WriteRequest::of(write)).0
+    }
+
+    /// What a write costs, and what its client has seen then.
+    fn measure_request(&mut self, key: &str, request: WriteRequest) -> (Cost, Context) {
+        match self.request(key, Operation::Write(request)) {
+            (cost, Reply::Written { context, .. }) => (cost, context),
             (_, other) => panic!("a write was answered {other:?}"),
         }
     }
@@ -450,9 +678,12 @@ impl Host {
     /// What a page costs that goes on at a key.
     fn list(&self, key: &str, reverse: bool) -> Cost {
         let counted = Counted { disk: &self.disk, cost: Cell::default() };
-        let masks = self.node.replica(SHARD).expect("there is one shard").masks();
-        let (origins, vectors) = (self.node.origins(), &[self.vector()]);
-        let replicas = Replicas { disk: &counted, origins, vectors, masks: &[masks] };
+        let replicas = Replicas {
+            disk: &counted,
+            origins: self.node.origins(),
+            vectors: &[self.vector()],
+            masks: &[self.replica().masks()],
+        };
         let after = Some(Position(key.as_bytes().to_vec()));
         let query = Query { limit: PAGE, reverse, after, ..Query::default() };
         let bucket = Bucket::new(BUCKET).expect("a good name");
@@ -477,10 +708,35 @@ impl Host {
         }
     }
 
+    /// Puts so many fields into the map, or into one in it, a hundred with each write.
+    fn fill_map(&mut self, way: &[&str], fields: usize) {
+        let fields: Vec<String> = (0..fields).map(nth_field).collect();
+        for some in fields.chunks(100) {
+            let ops = some.iter().map(|field| field_write(&[way, &[&**field]].concat(), put(b"value")));
+            self.write(KEY, Write::Map(ops.collect()));
+        }
+    }
+
     fn read(&mut self, key: &str) -> Option<Value> {
+        self.measure_read(key).1
+    }
+
+    fn measure_read(&mut self, key: &str) -> (Cost, Option<Value>) {
         match self.request(key, Operation::Read(ReadRequest::default())) {
-            (_, Reply::Read(found)) => found.value,
+            (cost, Reply::Read(found)) => (cost, found.value),
             (_, other) => panic!("a read was answered {other:?}"),
+        }
+    }
+
+    /// Does all that can wait, a portion in each turn.
+    fn sweep(&mut self) {
+        let portion = config().portion_rows;
+        while self.node.has_work() {
+            let (cost, _) = self.turn(Input::Work);
+            assert!(
+                cost.rows_visited <= 2 * portion + FEW,
+                "rows are swept and counted in portions: {cost:?}"
+            );
         }
     }
 
@@ -491,8 +747,12 @@ impl Host {
         }
     }
 
+    fn replica(&self) -> &Replica {
+        self.node.replica(SHARD).expect("there is one shard")
+    }
+
     fn vector(&self) -> &VersionVector {
-        self.node.replica(SHARD).expect("there is one shard").vector()
+        self.replica().vector()
     }
 
     /// What one who has applied `have` lacks, and whether there is more.
@@ -533,6 +793,10 @@ fn nth_member(n: usize) -> String {
     format!("member-{n:06}")
 }
 
+fn nth_field(n: usize) -> String {
+    format!("field-{n:06}")
+}
+
 fn put(value: &[u8]) -> Write {
     let content_type = ContentType::new("application/json").expect("a good content type");
     Write::Put { content_type, value: value.to_vec() }
@@ -552,4 +816,18 @@ fn add(name: &str) -> Write {
 
 fn remove(name: &str) -> Write {
     Write::Set(vec![SetOp::Remove(vec![member(name)])])
+}
+
+fn enable() -> Write {
+    Write::Flag(vec![FlagOp::Enable])
+}
+
+/// A write to a field of a map.
+fn at(fields: &[&str], write: Write) -> Write {
+    Write::Map(vec![field_write(fields, write)])
+}
+
+fn field_write(fields: &[&str], write: Write) -> FieldWrite {
+    let fields = fields.iter().map(|name| Field::new(name).expect("a good field")).collect();
+    FieldWrite { path: Path::new(fields).expect("a good path"), named: None, write }
 }
