@@ -11,6 +11,10 @@
 //! | set, without contexts | `Orswot` |
 //! | counter, without resets | `PNCounter` |
 //! | register: what is read, and the siblings in the head | `LWWReg`, and `MVReg` |
+//! | multi-value register, where a PUT takes away all that its node has | `MVReg` |
+//! | flag, without contexts | `Orswot` of one element |
+//! | maximum and minimum, without DELETE | `GSet` of numbers |
+//! | map of sets, without contexts | one `Orswot` for each path |
 //!
 //! Never `crdts::Map`: it diverges, and brings back what was removed.
 //!
@@ -19,13 +23,17 @@
 //!
 //! The schedules are the same in every run; `PROPTEST_RNG_SEED=7` in the environment gives others.
 //!
-//! Here are the laws. Below them, each on those before it: `words`, `oracle`, `schedules`, `world`.
+//! Here are the laws. Below them, each on those before it: `words`, `oracle`, `heads`, `fields`, `schedules`, `world`.
 
+mod fields;
+mod heads;
 mod oracle;
 mod schedules;
 mod words;
 mod world;
 
+use fields::MapOracle;
+use heads::{ExtremumOracle, FlagOracle, MultiOracle};
 use meridian_core::delta::Delta;
 use meridian_core::id::OriginId;
 use meridian_core::message::Message;
@@ -40,8 +48,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use schedules::{
-    SINGLE_TYPE, Schedule, breaks, counter_write, hold, mixed_schedules, orders, register_write, schedules,
-    set_write,
+    SINGLE_TYPE, Schedule, breaks, counter_write, extremum_write, flag_write, hold, map_of_sets_write,
+    mixed_schedules, orders, register_write, schedules, set_write,
 };
 use std::sync::Arc;
 use words::{Outcome, ensure, member, put, text_plain};
@@ -60,6 +68,27 @@ fn a_counter_reads_like_a_pn_counter() {
 #[test]
 fn a_register_reads_like_an_lww_register_and_its_siblings_like_a_multi_value_register() {
     hold(schedules(SINGLE_TYPE, register_write()), |schedule| run::<RegisterOracle>(schedule, None));
+}
+
+#[test]
+fn a_multi_reads_like_a_multi_value_register() {
+    hold(schedules(SINGLE_TYPE, register_write()), |schedule| run::<MultiOracle>(schedule, None));
+}
+
+#[test]
+fn a_flag_reads_like_an_orswot_of_one_element() {
+    hold(schedules(SINGLE_TYPE, flag_write()), |schedule| run::<FlagOracle>(schedule, None));
+}
+
+#[test]
+fn a_maximum_and_a_minimum_read_like_the_ends_of_a_grow_only_set() {
+    hold(schedules(SINGLE_TYPE, extremum_write()), |schedule| run::<ExtremumOracle<true>>(schedule, None));
+    hold(schedules(SINGLE_TYPE, extremum_write()), |schedule| run::<ExtremumOracle<false>>(schedule, None));
+}
+
+#[test]
+fn a_map_of_sets_reads_like_an_orswot_for_each_path() {
+    hold(schedules(SINGLE_TYPE, map_of_sets_write()), |schedule| run::<MapOracle>(schedule, None));
 }
 
 #[test]
@@ -124,6 +153,30 @@ fn the_laws_see_planted_bugs() {
     for bug in [Bug::GapAccepted, Bug::NoCausalGate, Bug::ResetByReceiver, Bug::RangeKillByReceiver] {
         assert!(breaks(all(), |(s, orders)| any_order(s, orders, Some(bug))), "any order: {bug:?}");
     }
+}
+
+/// As above, for the types that came later.
+#[test]
+fn the_laws_see_bugs_planted_in_later_types() {
+    let multis = || schedules(SINGLE_TYPE, register_write());
+    let flags = || schedules(SINGLE_TYPE, flag_write());
+    let extrema = || schedules(SINGLE_TYPE, extremum_write());
+    let maps = || schedules(SINGLE_TYPE, map_of_sets_write());
+    let all = || (mixed_schedules(), orders());
+    for bug in [Bug::DeltaDropped, Bug::NoCausalGate] {
+        assert!(breaks(multis(), |s| run::<MultiOracle>(s, Some(bug))), "multis: {bug:?}");
+    }
+    for bug in [Bug::DeltaDropped, Bug::DisableByReceiver, Bug::NoCausalGate] {
+        assert!(breaks(flags(), |s| run::<FlagOracle>(s, Some(bug))), "flags: {bug:?}");
+    }
+    let bug = Some(Bug::DeltaDropped);
+    assert!(breaks(extrema(), |s| run::<ExtremumOracle<true>>(s, bug)), "maxima");
+    assert!(breaks(extrema(), |s| run::<ExtremumOracle<false>>(s, bug)), "minima");
+    for bug in [Bug::RangeKillByReceiver, Bug::SubtreeNotDeep, Bug::NoCausalGate] {
+        assert!(breaks(maps(), |s| run::<MapOracle>(s, Some(bug))), "maps: {bug:?}");
+    }
+    let bug = Some(Bug::DisableByReceiver);
+    assert!(breaks(all(), |(s, orders)| any_order(s, orders, bug)), "any order: {bug:?}");
 }
 
 /// Runs a schedule to its end, and then until nothing is under way.

@@ -3,10 +3,11 @@
 use super::words::{Outcome, name, same};
 use crdts::{CmRDT, LWWReg, MVReg, Orswot, PNCounter, mvreg, orswot, pncounter};
 use meridian_core::cell::{Cell, Head, Type};
+use meridian_core::context::Context;
 use meridian_core::hlc::Hlc;
 use meridian_core::id::Dot;
 use meridian_core::name::Member;
-use meridian_core::replica::write::{Write, Written};
+use meridian_core::replica::write::{Write, WriteRequest, Written};
 use meridian_core::types::Value;
 use meridian_core::types::counter::CounterOp;
 use meridian_core::types::set::{SetChange, SetOp};
@@ -18,6 +19,11 @@ pub(crate) trait Oracle: Clone + Default {
     type Told: Clone;
     /// Whether the crate has such a type. Without, nothing is compared.
     const FOLLOWS: bool = true;
+
+    /// How a client says a write that has no context of its own, and has just read the key.
+    fn request(write: &Write, _read: Context) -> WriteRequest {
+        WriteRequest::of(write.clone())
+    }
 
     /// What a write tells the others, as the delta `dot` with the stamp `hlc`.
     fn mint(&self, write: &Write, dot: Dot, hlc: Hlc) -> Self::Told;
@@ -179,6 +185,9 @@ impl Oracle for RegisterOracle {
     }
 }
 
+/// A PUT of a lower byte than this creates a multi-value register, where nothing is compared.
+const MULTI_BELOW: u8 = 64;
+
 /// No oracle: for schedules that no type of the crate can follow.
 #[derive(Clone, Default)]
 pub(crate) struct Blind;
@@ -186,6 +195,17 @@ pub(crate) struct Blind;
 impl Oracle for Blind {
     type Told = ();
     const FOLLOWS: bool = false;
+
+    fn request(write: &Write, _read: Context) -> WriteRequest {
+        let request = WriteRequest::of(write.clone());
+        match write {
+            Write::Put { value, .. } if value[0] < MULTI_BELOW => {
+                WriteRequest { named: Some(Type::Multi), overwrites: true, ..request }
+            }
+            Write::Observe(numbers) if numbers[0] < 0 => WriteRequest { named: Some(Type::Min), ..request },
+            _ => request,
+        }
+    }
 
     fn mint(&self, _write: &Write, _dot: Dot, _hlc: Hlc) {}
 

@@ -1,8 +1,10 @@
 //! Schedules: who does what, in which order; and how a law is held against them.
 
-use super::words::{KEYS, Outcome, member, put};
+use super::words::{KEYS, Outcome, member, path, put};
 use meridian_core::replica::write::Write;
 use meridian_core::types::counter::CounterOp;
+use meridian_core::types::flag::FlagOp;
+use meridian_core::types::map::FieldWrite;
 use meridian_core::types::set::SetOp;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -60,8 +62,12 @@ pub(crate) fn mixed_schedules() -> impl Strategy<Value = Schedule> {
     let counter = prop_oneof![3 => counter_write(), 1 => reset, 1 => Just(Write::Delete)].boxed();
     let register = prop_oneof![4 => register_write(), 1 => Just(Write::Delete)].boxed();
     let set = set_write().boxed();
-    let any_type = prop_oneof![register.clone(), counter.clone(), set.clone()].boxed();
-    let of_key = [register, counter, set, any_type];
+    let flag = flag_write().boxed();
+    let extremum = prop_oneof![4 => extremum_write(), 1 => Just(Write::Delete)].boxed();
+    let any_type = prop_oneof![register.clone(), counter.clone(), set.clone(), flag, extremum].boxed();
+    let map = prop_oneof![8 => fields_of(any_type.clone()), 1 => Just(Write::Delete)].boxed();
+    let anything = prop_oneof![2 => any_type.clone(), 1 => map.clone()].boxed();
+    let of_key = [register, counter, set, any_type, map, anything];
     let write = (0..KEYS.len()).prop_flat_map(move |key| (Just(key), of_key[key].clone()));
     let writes = (any::<u8>(), write, proptest::option::of(any::<u8>()))
         .prop_map(|(node, (key, write), context)| Deed::Write { node, key, write, context });
@@ -95,6 +101,37 @@ pub(crate) fn counter_write() -> impl Strategy<Value = Write> + 'static {
 
 pub(crate) fn register_write() -> impl Strategy<Value = Write> + 'static {
     vec(any::<u8>(), 1..3).prop_map(put)
+}
+
+pub(crate) fn flag_write() -> impl Strategy<Value = Write> + 'static {
+    let op = proptest::sample::select(vec![FlagOp::Enable, FlagOp::Disable]);
+    prop_oneof![8 => vec(op, 1..4).prop_map(Write::Flag), 1 => Just(Write::Delete)]
+}
+
+pub(crate) fn extremum_write() -> impl Strategy<Value = Write> + 'static {
+    vec(prop_oneof![-9..9i64, any::<i64>()], 1..4).prop_map(Write::Observe)
+}
+
+/// Writes of sets in a map, removals of them and of what is above them.
+pub(crate) fn map_of_sets_write() -> impl Strategy<Value = Write> + 'static {
+    let sets = proptest::sample::select(vec!["a", "b/c", "b/d", "e/f/g", "e/f/h"]);
+    let maps = proptest::sample::select(vec!["a", "b", "b/c", "e", "e/f", "e/f/g"]);
+    let op = prop_oneof![
+        4 => (sets, set_write()).prop_map(|(place, write)| field(place, write)),
+        1 => maps.prop_map(|place| field(place, Write::Delete)),
+    ];
+    prop_oneof![12 => vec(op, 1..4).prop_map(Write::Map), 1 => Just(Write::Delete)]
+}
+
+/// Such writes in fields, some of which are on the way to others.
+fn fields_of(writes: BoxedStrategy<Write>) -> impl Strategy<Value = Write> + 'static {
+    let places = proptest::sample::select(vec!["a", "b", "b/c", "e/f", "e/f/g"]);
+    let op = (places, writes).prop_map(|(place, write)| field(place, write));
+    vec(op, 1..4).prop_map(Write::Map)
+}
+
+fn field(place: &str, write: Write) -> FieldWrite {
+    FieldWrite { path: path(place), named: None, write }
 }
 
 /// Three orders, each by the seed that shuffles.

@@ -2,13 +2,14 @@
 
 use meridian_core::name::{Bucket, ContentType, Key, Member};
 use meridian_core::node::{Operation, Request};
+use meridian_core::path::{Field, Path};
 use meridian_core::replica::write::Write;
 
 /// `Err` says which law was broken, and how.
 pub(crate) type Outcome = Result<(), String>;
 
 /// One key looks like the rows of another.
-pub(crate) const KEYS: [&[u8]; 4] = [b"k", b"k\0\x02k", b"k\0", b"l"];
+pub(crate) const KEYS: [&[u8]; 6] = [b"k", b"k\0\x02k", b"k\0", b"l", b"k\0\xff", b"m"];
 pub(crate) const BUCKET: &str = "b";
 
 pub(crate) fn request(key: usize, operation: Operation) -> Request {
@@ -26,6 +27,12 @@ pub(crate) fn text_plain() -> ContentType {
 
 pub(crate) fn member(text: &str) -> Member {
     Member::new(text).expect("a good member")
+}
+
+/// A path: the names of its fields, with slashes between them.
+pub(crate) fn path(text: &str) -> Path {
+    let fields = text.split('/').map(|name| Field::new(name).expect("a good name"));
+    Path::new(fields.collect()).expect("a short path")
 }
 
 pub(crate) fn name(member: &Member) -> String {

@@ -74,15 +74,30 @@ impl Machine {
     }
 
     pub(crate) fn read(&self, key: usize) -> Result<Option<Value>, String> {
-        let mut node = self.node.clone();
-        let input =
-            Input::Request { id: RequestId(0), request: request(key, Operation::Read(ReadRequest::default())) };
-        node.step(Now::default(), &self.disk, input).map_err(|error| error.to_string())?;
-        let is_reply = |output: &Output| matches!(output, Output::Reply { .. });
-        match node.end_turn().outputs.into_iter().rfind(is_reply) {
-            Some(Output::Reply { reply: Reply::Read(found), .. }) => Ok(found.value),
+        match self.ask_to_read(key)? {
+            Reply::Read(found) => Ok(found.value),
             other => Err(format!("a read was answered {other:?}")),
         }
+    }
+
+    /// What a client has seen that reads a key; nothing where the key has two types.
+    fn context(&self, key: usize) -> Result<Context, String> {
+        match self.ask_to_read(key)? {
+            Reply::Read(found) => Ok(found.context),
+            _ => Ok(Context::default()),
+        }
+    }
+
+    fn ask_to_read(&self, key: usize) -> Result<Reply, String> {
+        let mut node = self.node.clone();
+        let operation = Operation::Read(ReadRequest::default());
+        let input = Input::Request { id: RequestId(0), request: request(key, operation) };
+        node.step(Now::default(), &self.disk, input).map_err(|error| error.to_string())?;
+        let replies = node.end_turn().outputs.into_iter().filter_map(|output| match output {
+            Output::Reply { reply, .. } => Some(reply),
+            _ => None,
+        });
+        replies.last().ok_or_else(|| "a read is not answered".into())
     }
 
     /// The rows in canonical form, as the turn has them.
@@ -204,7 +219,9 @@ impl<O: Oracle> World<O> {
         let now = self.now(wall_ms);
         let Station { machine, oracles, .. } = &mut self.stations[node];
         let dot = machine.node.replica(SHARD).expect("there is one shard").next_dot();
-        let operation = Operation::Write(WriteRequest { context, ..WriteRequest::of(write.clone()) });
+        let asked = O::request(write, machine.context(key)?);
+        let operation =
+            Operation::Write(WriteRequest { context: context.or(asked.context.clone()), ..asked });
         machine.step(now, Input::Request { id: RequestId(0), request: request(key, operation) })?;
         let outputs = machine.peek().outputs;
         let stamp = outputs.iter().find_map(|output| stamp_of(output, dot));
