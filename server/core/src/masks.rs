@@ -201,12 +201,13 @@ impl Read for Masked<'_> {
         }
         let (mut from, mut walked) = (from.to_vec(), 0);
         loop {
-            let mut jump: Option<(Option<Vec<u8>>, Vec<Vec<u8>>)> = None;
+            let mut jump = None;
             self.disk.scan(space, prefix, &from, &mut |row, value| {
                 if let Some((range, since)) = self.known(row) {
                     let first = Bound::Included(row.to_vec());
                     let alive = since.range((first, Bound::Unbounded)).take_while(|row| row.starts_with(range));
-                    jump = Some((behind(range), alive.filter(|row| row.starts_with(prefix)).cloned().collect()));
+                    let alive: Vec<_> = alive.filter(|row| row.starts_with(prefix)).cloned().collect();
+                    jump = Some((behind(range), alive));
                     return Ok(ControlFlow::Break(()));
                 }
                 match self.seen(space, row, value)? {

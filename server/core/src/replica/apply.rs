@@ -144,6 +144,9 @@ struct Cells<'a, 'd> {
     head: Option<HeadRow>,
 }
 
+/// A row, what is in it, and what a removal leaves of that.
+type Changed = (Vec<u8>, Content, Content);
+
 /// The masks of a replica, while a delta is applied.
 struct Masking<'a> {
     /// Those that there were.
@@ -240,7 +243,7 @@ impl Cells<'_, '_> {
         prefixes: &[Vec<u8>],
         seen: &Seen,
         rows_max: usize,
-    ) -> Result<Option<Vec<(Vec<u8>, Content, Content)>>, StorageError> {
+    ) -> Result<Option<Vec<Changed>>, StorageError> {
         let (mut changed, mut count, mut bytes) = (Vec::new(), 0, 0);
         let bytes_max = if rows_max == usize::MAX { usize::MAX } else { REMOVAL_BYTES_MAX };
         let (rows, origins, shallow) =
