@@ -11,15 +11,17 @@ use meridian_core::hlc::Hlc;
 use meridian_core::id::{NodeId, OriginId, RequestId, ShardId};
 use meridian_core::merkle::Tree;
 use meridian_core::message::Message;
-use meridian_core::name::{Bucket, ContentType, Key, Member, ShardCount};
+use meridian_core::name::{Bucket, Key, Member, ShardCount};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Operation, Output, Reply, Request};
 use meridian_core::replica::Replica;
 use meridian_core::replica::read::ReadRequest;
-use meridian_core::replica::write::{Write, WriteRequest, Written};
+use meridian_core::replica::write::{Write, Written};
 use meridian_core::storage::{MemStorage, Space, Storage};
-use meridian_core::types::counter::CounterOp;
-use meridian_core::types::set::SetOp;
 use meridian_core::types::{Refusal, Value};
+
+pub use crate::writes::{
+    add, clear, disable, enable, field, fields, increment, named, observe, path, put, remove, reset, write_of,
+};
 
 /// The only shard.
 pub const SHARD: ShardId = ShardId(0);
@@ -431,45 +433,4 @@ pub fn bucket() -> Bucket {
 /// A key.
 pub fn key(name: &str) -> Key {
     Key::new(name.as_bytes()).expect("a good key")
-}
-
-/// A write as a request's operation.
-pub fn write_of(write: Write, named: Option<Type>, context: Option<Context>) -> Operation {
-    Operation::Write(WriteRequest { write, named, context, overwrites: false })
-}
-
-/// Puts a text.
-pub fn put(text: &str) -> Write {
-    let content_type = ContentType::new("text/plain").expect("a good content type");
-    Write::Put { content_type, value: text.into() }
-}
-
-/// Adds to a counter.
-pub fn increment(by: i64) -> Write {
-    Write::Counter(vec![CounterOp::Increment(by)])
-}
-
-/// Resets a counter.
-pub fn reset() -> Write {
-    Write::Counter(vec![CounterOp::Reset])
-}
-
-/// Adds members to a set.
-pub fn add(members: &[&str]) -> Write {
-    Write::Set(vec![SetOp::Add(named(members))])
-}
-
-/// Removes members from a set.
-pub fn remove(members: &[&str]) -> Write {
-    Write::Set(vec![SetOp::Remove(named(members))])
-}
-
-/// Removes all members of a set.
-pub fn clear() -> Write {
-    Write::Set(vec![SetOp::Clear])
-}
-
-/// Members by name.
-pub fn named(members: &[&str]) -> Vec<Member> {
-    members.iter().map(|member| Member::new(member).expect("a good member")).collect()
 }

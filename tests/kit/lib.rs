@@ -1,5 +1,6 @@
 //! The kit: what Meridian is tested with.
 //!
+//! - [`writes`]: what clients write, in few words;
 //! - [`lab`]: a few nodes on a bench, moved by hand;
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
 //! - [`masked`]: a model of large removals alone, against removals that are done at once;
@@ -10,6 +11,7 @@
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
 pub mod storage_suite;
+pub mod writes;
 pub mod lab;
 pub mod model;
 pub mod masked;
