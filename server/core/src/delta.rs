@@ -9,6 +9,8 @@
 //! - it touches each cell at most once, in canonical order (a [`Effect::Remove`] comes before what it leaves, and so does a
 //!   [`Effect::Clear`]).
 //!
+//! This is one file because what a delta is and how it is written are checked by the same rules.
+//!
 //! On the wire a delta is written as the difference to the one before it in the same message (`Delta::encode_after`).
 
 use crate::cell::{self, Head, SLOT_SEEN_BYTES_MIN, SlotSeen, Type};

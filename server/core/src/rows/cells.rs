@@ -1,4 +1,6 @@
 //! Cells and slots as rows.
+//!
+//! This is one file because all rows with content are written by one [`Pen`] and opened as one [`Content`].
 
 use super::keys::{self, Place};
 use super::origins::Origins;
