@@ -5,7 +5,8 @@
 //! the increments that no reset has seen. The engine must come to the same.
 //!
 //! The model shares the vocabulary of the API with the engine ([`Write`], [`Written`], [`Refusal`]) and no decision.
-//! What a write does to a spot stands in [`spot`]; here is what becomes of it.
+//! What a write does to a spot stands in [`spot`]; here is what becomes of it. This is one file because a map's writes and what is read
+//! of it are one walk over its spots.
 
 pub mod spot;
 
