@@ -52,7 +52,9 @@ fn a_million_members_are_added_to_and_deleted_in_the_middle_of_other_traffic() {
         (joined(others), deleted, swept)
     });
     let during = p99(waited);
-    println!("DELETE in {deleted:?}, swept in {swept:?}; others' p99: {usual:?} as usual, {during:?} meanwhile");
+    println!(
+        "DELETE in {deleted:?}, swept in {swept:?}; others' p99: {usual:?} as usual, {during:?} meanwhile"
+    );
     assert!(during.as_secs_f64() <= usual.as_secs_f64() * P99_MAX, "others wait: {during:?}");
 }
 
@@ -134,7 +136,7 @@ fn ask(address: SocketAddr, other: usize, stop: &AtomicBool) -> Vec<Duration> {
             break;
         }
         next += PACE;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        thread::park_timeout(next.saturating_duration_since(Instant::now()));
         let (method, body) = if turn % 2 == 0 { ("PUT", &b"value"[..]) } else { ("GET", &b""[..]) };
         let answer = client.request(method, &format!("/v1/kv/other/{other}-{}", turn / 2 % 100), &[], body);
         let answer = answer.expect("it answers");

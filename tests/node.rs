@@ -216,7 +216,8 @@ fn a_quarantined_replica_answers_nobody_and_the_other_shards_serve_on() {
 fn a_disk_that_fails_stops_the_turn() {
     let mut lab = Lab::new(1);
     lab.write(N1, "k", put("a"));
-    let request = Request { bucket: bucket(), key: key("k"), operation: Operation::Read(ReadRequest::default()) };
+    let request =
+        Request { bucket: bucket(), key: key("k"), operation: Operation::Read(ReadRequest::default()) };
     let input = Input::Request { id: RequestId(1), request };
     let failed = lab.members[N1].node.step(Now::default(), &DeadDisk, input);
     assert_eq!(failed, Err(StorageError::Io("no such device".into())));
@@ -294,8 +295,11 @@ fn a_delta_that_came_for_another_shard_is_not_applied() {
     let shards = ShardCount::new(256).unwrap();
     let mut lab = Lab::with(1, Config { shards, ..config() });
     let wrong = ShardId((shards.shard_of(&bucket(), &key("k")).0 + 1) % 256);
-    let changes =
-        vec![Change { bucket: bucket(), key: key("k"), effects: vec![(Path::default(), Effect::Clear { seen: None })] }];
+    let changes = vec![Change {
+        bucket: bucket(),
+        key: key("k"),
+        effects: vec![(Path::default(), Effect::Clear { seen: None })],
+    }];
     let deps = meridian_core::version_vector::VersionVector::default();
     let dot = Dot::new(OriginId(9), 1);
     let delta = Delta { dot, generation: 0, deps, hlc: Hlc(1), changes };

@@ -353,7 +353,7 @@ impl Driver {
             match queue.try_recv() {
                 Ok(work) => return Some(work),
                 Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if Instant::now() < self.rests_until => thread::sleep(REST),
+                Err(TryRecvError::Empty) if Instant::now() < self.rests_until => thread::park_timeout(REST),
                 Err(TryRecvError::Empty) => {
                     self.works_at_ms = 0;
                     return Some(Work::Wake);

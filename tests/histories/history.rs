@@ -118,7 +118,11 @@ impl History {
                 Ok(())
             }
             Err(refusal) if answer.field("code") == code(&refusal) => Err(Refused::AsForetold),
-            foretold => Err(Refused::Otherwise(format!("{} {}, and the model says {foretold:?}", answer.status, answer.text()))),
+            foretold => Err(Refused::Otherwise(format!(
+                "{} {}, and the model says {foretold:?}",
+                answer.status,
+                answer.text()
+            ))),
         }
     }
 
@@ -147,7 +151,12 @@ impl History {
         };
         match fits {
             true => Ok(()),
-            false => Err(format!("{} reads {} {}, and the model says {expected:?}", self.name, answer.status, answer.text())),
+            false => Err(format!(
+                "{} reads {} {}, and the model says {expected:?}",
+                self.name,
+                answer.status,
+                answer.text()
+            )),
         }
     }
 

@@ -123,7 +123,12 @@ impl<'a> Episode<'a> {
         let Some(request) = history.next(node, &self.cluster.nodes[node], &mut self.rng) else { return };
         let headers: Vec<(&str, &str)> =
             request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let answer = self.cluster.nodes[node].request(request.method, &request.target, &headers, request.body.as_bytes());
+        let answer = self.cluster.nodes[node].request(
+            request.method,
+            &request.target,
+            &headers,
+            request.body.as_bytes(),
+        );
         let answer = answer.expect("it answers");
         self.writes += 1;
         match history.wrote(node, &request, &answer) {
@@ -155,7 +160,8 @@ impl<'a> Episode<'a> {
     fn settle(&self, part: &[usize]) {
         let (began, first) = (Instant::now(), part[0]);
         loop {
-            let answer = self.cluster.nodes[first].get("/v1/cluster/convergence?all=true").expect("it answers");
+            let answer =
+                self.cluster.nodes[first].get("/v1/cluster/convergence?all=true").expect("it answers");
             let view: Json = serde_json::from_slice(&answer.body).expect("JSON");
             let names: Vec<&str> = part.iter().map(|node| self.cluster.nodes[*node].name()).collect();
             let shards = view["shards"].as_array().expect("all shards");
@@ -173,7 +179,8 @@ impl<'a> Episode<'a> {
         let answer = self.cluster.nodes[node].get(&path).expect("it answers");
         let page: Json = serde_json::from_slice(&answer.body).expect("JSON");
         let entry = |entry: &Json| {
-            let types = entry.get("types").cloned().unwrap_or_else(|| Json::from(vec![entry["type"].clone()]));
+            let types =
+                entry.get("types").cloned().unwrap_or_else(|| Json::from(vec![entry["type"].clone()]));
             (entry["key"].as_str().unwrap_or_default().to_owned(), types)
         };
         let listed: Vec<_> = page["keys"].as_array().expect("keys").iter().map(entry).collect();

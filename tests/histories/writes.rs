@@ -85,10 +85,8 @@ fn counter_op(rng: &mut impl Rng) -> CounterOp {
 }
 
 fn set_op(rng: &mut impl Rng) -> SetOp {
-    let members: Vec<Member> = MEMBERS
-        .sample(rng, 2)
-        .map(|member| Member::new(member).expect("a member"))
-        .collect();
+    let members: Vec<Member> =
+        MEMBERS.sample(rng, 2).map(|member| Member::new(member).expect("a member")).collect();
     match rng.random_range(0..6) {
         0 => SetOp::Clear,
         1..=2 => SetOp::Remove(members),
@@ -105,7 +103,8 @@ fn field_write(value: u64, rng: &mut impl Rng) -> FieldWrite {
     }
     let size: usize = path.fields().iter().map(|field| field.as_str().len()).sum();
     let types = [Type::Register, Type::Counter, Type::Set, Type::Flag, Type::Max, Type::Multi];
-    let key_type = if rng.random_ratio(1, 6) { *types.choose(rng).expect("some") } else { types[size % types.len()] };
+    let key_type =
+        if rng.random_ratio(1, 6) { *types.choose(rng).expect("some") } else { types[size % types.len()] };
     let write = match key_type {
         Type::Register | Type::Multi => Write::Put {
             content_type: ContentType::new("application/json").expect("a content type"),
@@ -118,28 +117,43 @@ fn field_write(value: u64, rng: &mut impl Rng) -> FieldWrite {
 
 /// A write as operations in JSON.
 fn operations(write: &Write, path: Option<&Path>, named: Option<Type>) -> Vec<Json> {
-    let text = |members: &[Member]| members.iter().map(|member| member.as_str().to_owned()).collect::<Vec<_>>();
+    let text =
+        |members: &[Member]| members.iter().map(|member| member.as_str().to_owned()).collect::<Vec<_>>();
     let ops: Vec<Json> = match write {
         Write::Put { value, .. } => {
             vec![json!({ "op": "set", "value": serde_json::from_slice::<Json>(value).expect("JSON") })]
         }
         Write::Delete => vec![json!({ "op": "remove" })],
-        Write::Counter(ops) => ops.iter().map(|op| match op {
-            CounterOp::Increment(by) => json!({ "op": "increment", "by": by }),
-            CounterOp::Reset => json!({ "op": "reset" }),
-        }).collect(),
-        Write::Set(ops) => ops.iter().map(|op| match op {
-            SetOp::Add(members) => json!({ "op": "add", "members": text(members) }),
-            SetOp::Remove(members) => json!({ "op": "remove", "members": text(members) }),
-            SetOp::Clear => json!({ "op": "clear" }),
-        }).collect(),
-        Write::Flag(ops) => ops.iter().map(|op| match op {
-            FlagOp::Enable => json!({ "op": "enable" }),
-            FlagOp::Disable => json!({ "op": "disable" }),
-        }).collect(),
-        Write::Observe(numbers) => numbers.iter().map(|value| json!({ "op": "observe", "value": value })).collect(),
+        Write::Counter(ops) => ops
+            .iter()
+            .map(|op| match op {
+                CounterOp::Increment(by) => json!({ "op": "increment", "by": by }),
+                CounterOp::Reset => json!({ "op": "reset" }),
+            })
+            .collect(),
+        Write::Set(ops) => ops
+            .iter()
+            .map(|op| match op {
+                SetOp::Add(members) => json!({ "op": "add", "members": text(members) }),
+                SetOp::Remove(members) => json!({ "op": "remove", "members": text(members) }),
+                SetOp::Clear => json!({ "op": "clear" }),
+            })
+            .collect(),
+        Write::Flag(ops) => ops
+            .iter()
+            .map(|op| match op {
+                FlagOp::Enable => json!({ "op": "enable" }),
+                FlagOp::Disable => json!({ "op": "disable" }),
+            })
+            .collect(),
+        Write::Observe(numbers) => {
+            numbers.iter().map(|value| json!({ "op": "observe", "value": value })).collect()
+        }
         Write::Map(writes) => {
-            return writes.iter().flat_map(|field| operations(&field.write, Some(&field.path), field.named)).collect();
+            return writes
+                .iter()
+                .flat_map(|field| operations(&field.write, Some(&field.path), field.named))
+                .collect();
         }
     };
     let located = |mut op: Json| {

@@ -408,8 +408,10 @@ pub fn in_words(value: &Value) -> String {
         Value::Flag(enabled) => (if *enabled { "on" } else { "off" }).into(),
         Value::Max(number) | Value::Min(number) => number.to_string(),
         Value::Map(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{}: {}", name.as_str(), in_words(value))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{}: {}", name.as_str(), in_words(value)))
+                .collect();
             format!("{{{}}}", fields.join(", "))
         }
     }

@@ -74,7 +74,9 @@ impl Seen {
         if !self.covers(dot) {
             self.singles.insert(dot);
         }
-        while let Some(next) = self.singles.iter().copied().find(|dot| at(&self.vector, dot.origin) + 1 == dot.seq) {
+        while let Some(next) =
+            self.singles.iter().copied().find(|dot| at(&self.vector, dot.origin) + 1 == dot.seq)
+        {
             self.singles.remove(&next);
             self.vector.insert(next.origin, next.seq);
         }
@@ -366,11 +368,15 @@ impl Entry {
             }
             (Part::Page { prefix, after, limit }, Type::Set, Value::Set(members)) => {
                 let wanted = |name: &str| is_wanted(name, prefix, after.as_deref());
-                Value::Set(members.into_iter().filter(|member| wanted(member.as_str())).take(*limit).collect())
+                Value::Set(
+                    members.into_iter().filter(|member| wanted(member.as_str())).take(*limit).collect(),
+                )
             }
             (Part::Page { prefix, after, limit }, Type::Map, Value::Map(fields)) => {
                 let wanted = |name: &str| is_wanted(name, prefix, after.as_deref());
-                Value::Map(fields.into_iter().filter(|(field, _)| wanted(field.as_str())).take(*limit).collect())
+                Value::Map(
+                    fields.into_iter().filter(|(field, _)| wanted(field.as_str())).take(*limit).collect(),
+                )
             }
             _ => return Err(Refusal::WrongType { is: key_type }),
         })

@@ -42,28 +42,12 @@ pub enum Type {
 
 impl Type {
     /// All types.
-    pub const ALL: [Type; 8] = [
-        Type::Register,
-        Type::Counter,
-        Type::Set,
-        Type::Multi,
-        Type::Flag,
-        Type::Max,
-        Type::Min,
-        Type::Map,
-    ];
+    pub const ALL: [Type; 8] =
+        [Type::Register, Type::Counter, Type::Set, Type::Multi, Type::Flag, Type::Max, Type::Min, Type::Map];
 
     /// The order in which the types of one field come to be read: where it has several, the first.
-    pub const PRECEDENCE: [Type; 8] = [
-        Type::Map,
-        Type::Multi,
-        Type::Register,
-        Type::Set,
-        Type::Counter,
-        Type::Max,
-        Type::Min,
-        Type::Flag,
-    ];
+    pub const PRECEDENCE: [Type; 8] =
+        [Type::Map, Type::Multi, Type::Register, Type::Set, Type::Counter, Type::Max, Type::Min, Type::Flag];
 
     /// The name in the API.
     pub fn as_str(self) -> &'static str {
@@ -133,7 +117,8 @@ impl Head {
     /// All of it but the type and a register's stamp.
     pub(crate) fn encode_value(&self, out: &mut Vec<u8>) {
         match self {
-            Head::Register(Register { content_type, value, .. }) | Head::Multi(Blob { content_type, value }) => {
+            Head::Register(Register { content_type, value, .. })
+            | Head::Multi(Blob { content_type, value }) => {
                 content_type.encode(out);
                 codec::put_bytes(out, value);
             }

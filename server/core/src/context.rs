@@ -64,9 +64,7 @@ impl Seen {
         let place = self.dots.partition_point(|other| *other < dot);
         self.dots.insert(place, dot);
         // What follows the vector without a gap is no single delta.
-        while let Some(place) =
-            self.dots.iter().position(|dot| self.vector.at(dot.origin) + 1 == dot.seq)
-        {
+        while let Some(place) = self.dots.iter().position(|dot| self.vector.at(dot.origin) + 1 == dot.seq) {
             let next = self.dots.remove(place);
             self.vector.raise(next);
         }

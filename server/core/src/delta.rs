@@ -140,9 +140,9 @@ impl Effect {
                         bytes.map_or(0, |(content_type, value)| content_type.as_str().len() + value.len());
                     size_of_val(kills.as_slice()) + value
                 }
-                Effect::Remove { seen } | Effect::Clear { seen } => seen.as_ref().map_or(0, |seen| {
-                    vector_footprint(seen.vector()) + size_of_val(seen.dots())
-                }),
+                Effect::Remove { seen } | Effect::Clear { seen } => {
+                    seen.as_ref().map_or(0, |seen| vector_footprint(seen.vector()) + size_of_val(seen.dots()))
+                }
                 Effect::Member { member, kills, .. } => size_of_val(kills.as_slice()) + member.as_str().len(),
                 Effect::Reset { seen } => size_of_val(seen.as_slice()),
                 Effect::Increment { .. } => 0,
@@ -196,7 +196,10 @@ impl Delta {
     /// Whether it keeps the rules at the head of this module, order and all: a peer would accept it.
     pub(crate) fn is_sound(&self) -> bool {
         let in_order = self.changes.is_sorted_by(|a, b| a.name() < b.name())
-            && self.changes.iter().all(|change| change.effects.is_sorted_by(|a, b| place_of(a) < place_of(b)));
+            && self
+                .changes
+                .iter()
+                .all(|change| change.effects.is_sorted_by(|a, b| place_of(a) < place_of(b)));
         in_order && self.check().is_ok()
     }
 

@@ -56,7 +56,13 @@ pub struct Mask {
 
 impl Mask {
     /// A mask over a place. `hides_all`: whether all that is there now is hidden.
-    pub(crate) fn new(name: (Dot, u32), place: Place<'_>, masking: Masking, seen: Seen, hides_all: bool) -> Mask {
+    pub(crate) fn new(
+        name: (Dot, u32),
+        place: Place<'_>,
+        masking: Masking,
+        seen: Seen,
+        hides_all: bool,
+    ) -> Mask {
         let Place { bucket, key, path, .. } = place;
         let (bucket, key, path) = (bucket.clone(), key.clone(), path.clone());
         let prefixes = prefixes(place, masking);
@@ -205,7 +211,8 @@ impl Read for Masked<'_> {
             self.disk.scan(space, prefix, &from, &mut |row, value| {
                 if let Some((range, since)) = self.known(row) {
                     let first = Bound::Included(row.to_vec());
-                    let alive = since.range((first, Bound::Unbounded)).take_while(|row| row.starts_with(range));
+                    let alive =
+                        since.range((first, Bound::Unbounded)).take_while(|row| row.starts_with(range));
                     let alive: Vec<_> = alive.filter(|row| row.starts_with(prefix)).cloned().collect();
                     jump = Some((behind(range), alive));
                     return Ok(ControlFlow::Break(()));

@@ -213,7 +213,11 @@ impl Spot {
             Write::Put { content_type, value } => {
                 let (content_type, value) = (content_type.clone(), value.clone());
                 let insists = author.overwrites || !author.has_context;
-                if key_type == Type::Multi && !author.overwrites && !author.has_context && self.multi().next().is_some() {
+                if key_type == Type::Multi
+                    && !author.overwrites
+                    && !author.has_context
+                    && self.multi().next().is_some()
+                {
                     return Err(Refusal::ContextRequired);
                 }
                 let everything = Seen::all_of(&self.everything());

@@ -99,7 +99,8 @@ impl<D: Disk> World<D> {
     fn check_listed(&self, seat: usize) -> Result<(), String> {
         let Seat { disk, model, .. } = &self.seats[seat];
         let rows = disk.rows(Space::Head);
-        let listed = |key: &Key| rows.iter().any(|(row, _)| row.strip_prefix(b"\0\0b\0") == Some(key.as_bytes()));
+        let listed =
+            |key: &Key| rows.iter().any(|(row, _)| row.strip_prefix(b"\0\0b\0") == Some(key.as_bytes()));
         match self.keys.iter().find(|(key, _)| model.exists(key) && !listed(key)) {
             Some((key, _)) => Err(format!("n{}: {key:?} exists, and no listing would find it", seat + 1)),
             None => Ok(()),

@@ -23,7 +23,9 @@ impl<D: Disk> World<D> {
         }
         let stray = self.one_in(20);
         match home.filter(|_| !stray).unwrap_or_else(|| self.any_type()) {
-            Type::Map => Write::Map((0..self.rng.random_range(1..=3)).map(|_| self.random_field_write()).collect()),
+            Type::Map => {
+                Write::Map((0..self.rng.random_range(1..=3)).map(|_| self.random_field_write()).collect())
+            }
             other => self.random_update(other),
         }
     }
@@ -42,7 +44,9 @@ impl<D: Disk> World<D> {
                 let ops = [FlagOp::Enable, FlagOp::Disable];
                 Write::Flag((0..count).map(|_| *ops.choose(&mut self.rng).expect("some")).collect())
             }
-            Type::Max | Type::Min => Write::Observe((0..count).map(|_| self.rng.random_range(-9..9)).collect()),
+            Type::Max | Type::Min => {
+                Write::Observe((0..count).map(|_| self.rng.random_range(-9..9)).collect())
+            }
             Type::Set | Type::Map => Write::Set((0..count).map(|_| self.random_set_op()).collect()),
         }
     }

@@ -164,9 +164,7 @@ impl<D: Disk> World<D> {
         };
         let past = scratch.vector.clone();
         let event = expected.as_ref().ok().and_then(|(event, _)| event.clone());
-        self.trace(|| {
-            format!("n{}: {key:?} {request:?} -> {event:?}", seat + 1)
-        });
+        self.trace(|| format!("n{}: {key:?} {request:?} -> {event:?}", seat + 1));
         self.values += 1;
         let id = RequestId(self.values);
         if let Some(event) = &event {
@@ -177,7 +175,8 @@ impl<D: Disk> World<D> {
         }
         self.tally.contexts += u64::from(request.context.is_some());
         self.tally.refusals += u64::from(expected.is_err());
-        let shown = matches!(expected, Ok((_, Written::Counter(_) | Written::Flag(_) | Written::Extremum(..))));
+        let shown =
+            matches!(expected, Ok((_, Written::Counter(_) | Written::Flag(_) | Written::Extremum(..))));
         let seen = match &request.context {
             // The answer shows nothing of the key: what was seen before, and the write itself.
             Some(context) if !shown => {
@@ -212,7 +211,9 @@ impl<D: Disk> World<D> {
         let reply = self.turn(seat, vec![Input::Request { id, request }])?.pop().ok_or("no answer")?;
         match (reply, expected) {
             (Reply::Refused(Refusal::Quarantined), _) if quarantined || self.seats[seat].rotten => Ok(()),
-            (Reply::Read(found), Ok(expected)) if (&found.value, &found.hidden) == (&expected.0, &expected.1) && !quarantined => {
+            (Reply::Read(found), Ok(expected))
+                if (&found.value, &found.hidden) == (&expected.0, &expected.1) && !quarantined =>
+            {
                 check_context(&found.context, &seen)?;
                 self.contexts.push((key, found.context));
                 Ok(())

@@ -114,11 +114,8 @@ impl Node {
         if told != applied {
             return Err(OpenError::PartOlder { found: applied, told });
         }
-        let common = Common {
-            seed: config.seed,
-            removal_rows_max: config.removal_rows_max,
-            planted: config.planted,
-        };
+        let common =
+            Common { seed: config.seed, removal_rows_max: config.removal_rows_max, planted: config.planted };
         let shard = |(id, found)| Shard {
             replica: Replica::open(id, origin, common, found),
             parking: Parking::default(),
@@ -127,7 +124,13 @@ impl Node {
         let replicas = shards.iter().map(|shard| {
             let replica = &shard.replica;
             let standing = replica.standing().clone();
-            (replica.shard(), standing, replica.is_counting(), replica.has_rubbish(), !replica.masks().is_empty())
+            (
+                replica.shard(),
+                standing,
+                replica.is_counting(),
+                replica.has_rubbish(),
+                !replica.masks().is_empty(),
+            )
         });
         let upkeep = Upkeep::open(disk, replicas)?;
         Ok(Node {

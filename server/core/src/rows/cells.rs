@@ -358,7 +358,8 @@ pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageE
         let any = |prefix: &[u8]| {
             let mut any = false;
             disk.scan(Space::Cell, prefix, &[], &mut |row, value| {
-                let spent = kind == keys::FIELD_SLOT_KIND && open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
+                let spent = kind == keys::FIELD_SLOT_KIND
+                    && open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
                 any = !spent;
                 Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
@@ -525,7 +526,8 @@ pub(crate) fn scan_members_from(
     visit: &mut dyn FnMut(Member, Cell<()>) -> ControlFlow<()>,
 ) -> Result<(), StorageError> {
     let members = place.members();
-    let (prefix, from) = ([&members[..], start.as_bytes()].concat(), [&members[..], from.as_bytes()].concat());
+    let (prefix, from) =
+        ([&members[..], start.as_bytes()].concat(), [&members[..], from.as_bytes()].concat());
     disk.scan(Space::Cell, &prefix, &from, &mut |row, value| {
         let member = member_of(row, row.get(members.len()..).unwrap_or_default())?;
         let cell = open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?;

@@ -10,8 +10,8 @@
 
 use super::counter::{CounterOp, Slots};
 use super::{
-    Failure, Node, Refusal, Stamp, Value, View, Write, content_types, extremum, flag, missing_head, multi, register,
-    takes_away, update,
+    Failure, Node, Refusal, Stamp, Value, View, Write, content_types, extremum, flag, missing_head, multi,
+    register, takes_away, update,
 };
 use crate::cell::{Cell, Head, Slot, SlotId, Type};
 use crate::context::Context;
@@ -86,7 +86,8 @@ impl<'a> Plan<'a> {
         }
         let in_the_way = |other: &&Path| *other != path && (other.leads_to(path) || path.leads_to(other));
         if let Some(other) = self.leaves.keys().find(|other| in_the_way(other)) {
-            let is = if path.leads_to(other) { Some(Type::Map) } else { self.leaves[*other].write.default_type() };
+            let is =
+                if path.leads_to(other) { Some(Type::Map) } else { self.leaves[*other].write.default_type() };
             return Err(Refusal::WrongType { is: is.unwrap_or(Type::Map) });
         }
         let leaf = self.leaves.entry(path);
@@ -166,7 +167,8 @@ impl Gathered<'_> {
         let mut effects = removal(view.at(path), context, planted)?;
         self.changed += u64::from(!effects.is_empty());
         // A counter that is written to again is reset there.
-        let counts = |path: &Path| matches!(self.plan.leaves.get(path), Some(Leaf { write: Write::Counter(_), .. }));
+        let counts =
+            |path: &Path| matches!(self.plan.leaves.get(path), Some(Leaf { write: Write::Counter(_), .. }));
         effects.retain(|(path, effect)| !(matches!(effect, Effect::Reset { .. }) && counts(path)));
         self.effects.append(&mut effects);
         Ok(())
@@ -394,10 +396,15 @@ impl Tree {
     /// What the field reads as, as a type that it has.
     pub(crate) fn value(&self, key_type: Type) -> Option<Value> {
         Some(match key_type {
-            Type::Map => Value::Map(self.fields.iter().filter_map(|(name, field)| {
-                let first = field.types().first().copied()?;
-                Some((name.clone(), field.value(first)?))
-            }).collect()),
+            Type::Map => Value::Map(
+                self.fields
+                    .iter()
+                    .filter_map(|(name, field)| {
+                        let first = field.types().first().copied()?;
+                        Some((name.clone(), field.value(first)?))
+                    })
+                    .collect(),
+            ),
             Type::Set => Value::Set(self.members.clone()),
             Type::Counter => Value::Counter(Slots::of_field(self.slots.clone(), true).value()),
             other => head_value(&self.head, other)?,

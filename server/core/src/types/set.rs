@@ -42,13 +42,14 @@ impl SetOp {
 pub struct SetChange {
     /// Members that were not in and are now.
     pub added: u64,
-    /// Members that were in and are not now. A clear of more than [`COUNTED_MAX`] counts so many.
+    /// Members that were in and are not now. A clear of a set with more than [`COUNTED_MAX`] counts among the first so many.
     pub removed: u64,
-    /// Whether more were removed than were counted.
+    /// Whether there were more than were looked at for that.
     pub more: bool,
 }
 
-/// Most members that a clear counts: its cost does not grow with the set beyond.
+/// Most members that a clear looks at to count them, or to find one that its context covers (if there is none among them, there
+/// may be behind): its cost does not grow with the set beyond.
 pub const COUNTED_MAX: u64 = 10_000;
 
 /// Members in byte order, and whether there are more than `members_max`: those that begin with `prefix` and come after `after`.
@@ -88,9 +89,10 @@ pub(crate) fn clear(
         let any = rows::parts(view.disk, view.place)?.members;
         return Ok(any.then_some(Effect::Clear { seen: None }));
     };
-    let mut any = false;
+    let (mut any, mut looked) = (false, 0);
     rows::scan_members(view.disk, view.origins, view.place, &mut |_, cell: Cell<()>| {
-        any = cell.dots().any(|dot| context.covers(dot));
+        looked += 1;
+        any = cell.dots().any(|dot| context.covers(dot)) || looked > COUNTED_MAX;
         if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let seen = if trusted { context.seen.clone() } else { context.seen.within(view.vector) };
@@ -141,10 +143,11 @@ fn cleared(
     context: Option<&Context>,
     named: &BTreeMap<&Member, bool>,
 ) -> Result<(u64, bool), StorageError> {
-    let (mut count, mut more) = (0, false);
+    let (mut count, mut looked, mut more) = (0, 0, false);
     rows::scan_members(view.disk, view.origins, view.place, &mut |member, cell| {
         let gone = cell.dots().all(|dot| takes_away(context, dot)) && !named.contains_key(&member);
-        more = gone && count == COUNTED_MAX;
+        more = looked == COUNTED_MAX;
+        looked += 1;
         count += u64::from(gone && !more);
         if more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
