@@ -29,6 +29,7 @@ use meridian_core::listing::{Entry, Position, Query};
 use meridian_core::message::Message;
 use meridian_core::name::{Bucket, Key};
 use meridian_core::node::{Config, Input, Node, Now, Operation, Output, Reply, Request};
+use meridian_core::path::Path;
 use meridian_core::replica::inspect::{Finding, Inspection};
 use meridian_core::replica::read::{Found, ReadRequest};
 use meridian_core::replica::write::Write;
@@ -450,10 +451,15 @@ fn is_pull(input: &Input) -> bool {
 }
 
 fn value_bytes(request: &Request) -> usize {
+    // The maps on the way are written as well, each with its path.
+    fn of_path(path: &Path) -> usize {
+        let bytes: usize = path.fields().iter().map(|field| field.as_str().len()).sum();
+        bytes * path.fields().len()
+    }
     fn of(write: &Write) -> usize {
         match write {
             Write::Put { value, .. } => value.len(),
-            Write::Map(ops) => ops.iter().map(|op| of(&op.write)).sum(),
+            Write::Map(ops) => ops.iter().map(|op| of(&op.write) + of_path(&op.path)).sum(),
             _ => 0,
         }
     }

@@ -54,7 +54,7 @@ impl History {
         History {
             bucket: bucket(seed),
             name: format!("k/{number:02}"),
-            home: (number % 4 != 0).then_some(home),
+            home: (!number.is_multiple_of(4)).then_some(home),
             nodes: vec![Model::default(); nodes],
             events: BTreeMap::new(),
             contexts: Vec::new(),

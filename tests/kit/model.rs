@@ -474,6 +474,9 @@ impl Entry {
         gone: &dyn Fn(&Path) -> bool,
     ) -> Result<bool, Refusal> {
         let write = spot::together(writes);
+        if gone(path) && write.takes_only() {
+            return Ok(false);
+        }
         let types = if gone(path) { Vec::new() } else { self.field_types(path) };
         let key_type = match (named, types.first()) {
             (Some(named), Some(_)) if types.contains(&named) => named,

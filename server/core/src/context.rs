@@ -10,7 +10,7 @@ use crate::id::Dot;
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
 
-/// Most single deltas beside a vector. Of more, the lowest are forgotten: then less was seen, which is always safe.
+/// Most single deltas beside a vector. Of more, the lowest but the newest are forgotten: then less was seen, which is always safe.
 pub const SINGLE_DOTS_MAX: usize = 64;
 
 /// Which deltas somebody has seen: all that a vector covers, and single ones beside it (a dotted version vector, after
@@ -68,8 +68,10 @@ impl Seen {
             let next = self.dots.remove(place);
             self.vector.raise(next);
         }
-        let excess = self.dots.len().saturating_sub(SINGLE_DOTS_MAX);
-        self.dots.drain(..excess);
+        while self.dots.len() > SINGLE_DOTS_MAX {
+            let first_other = self.dots.iter().position(|other| *other != dot).unwrap_or_default();
+            self.dots.remove(first_other);
+        }
         self
     }
 }
@@ -144,6 +146,11 @@ mod tests {
         let many = (0..100).fold(Seen::default(), |seen, n| seen.and(dot(7, 2 * n + 2)));
         assert_eq!(many.dots().len(), SINGLE_DOTS_MAX);
         assert!(many.covers(dot(7, 200)) && !many.covers(dot(7, 2)));
+        let lower = many.clone().and(dot(1, 2));
+        assert!(
+            lower.covers(dot(1, 2)) && lower.dots().len() == SINGLE_DOTS_MAX,
+            "the new one is never forgotten"
+        );
         assert_eq!(Seen::from_bytes(&many.to_bytes()), Ok(many));
     }
 

@@ -179,7 +179,12 @@ impl Delta {
     pub fn footprint(&self) -> usize {
         let changes = self.changes.iter().map(|change| {
             let names = change.bucket.as_str().len() + change.key.as_bytes().len();
-            let effects = change.effects.iter().map(|(path, effect)| path.footprint() + effect.footprint());
+            // Effects at one path share it.
+            let mut at = &ROOT;
+            let effects = change.effects.iter().map(|(path, effect)| {
+                let shared = path == core::mem::replace(&mut at, path);
+                effect.footprint() + if shared { 0 } else { path.footprint() }
+            });
             size_of::<Change>() + names + effects.sum::<usize>()
         });
         size_of::<Delta>() + vector_footprint(&self.deps) + changes.sum::<usize>()

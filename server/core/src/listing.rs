@@ -142,7 +142,11 @@ pub fn page(
         let masked = replicas.masked(shard);
         let view = View { disk: &masked, origins: replicas.origins, vector, place };
         let head = view.head()?;
-        let types = view.types(&head)?;
+        let types = match view.types(&head) {
+            // All of it was removed, or nearly: what is left is told when that is swept.
+            Err(StorageError::Unswept) => Vec::new(),
+            types => types?,
+        };
         if types.is_empty() {
             merge.steps += 1;
             merge.pass_key(bytes)?;
@@ -203,7 +207,7 @@ fn show(
         }
         ([is], None) if values => match read::read(view, &ReadRequest::whole(Some(*is))) {
             Ok(Found { value, .. }) => value.map_or(Shown::Nothing, Shown::Value),
-            Err(Failure::Refused(Refusal::PageRequired { .. })) => Shown::PageRequired,
+            Err(Failure::Refused(Refusal::PageRequired { .. } | Refusal::Sweeping)) => Shown::PageRequired,
             Err(other) => return Err(other),
         },
         _ => Shown::Nothing,

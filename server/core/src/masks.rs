@@ -6,8 +6,11 @@
 //!
 //! - A mask hides dots, never rows: what is written in its range later is seen.
 //! - The Merkle tree counts rows as they lie there. While there are masks it says nothing of the content, and is withheld.
-//! - A mask that hid all rows of its range when it was made knows those that were written since, so that readers need not walk over
-//!   the hidden ones. One that does not know them makes readers walk, so far and no further ([`StorageError::Unswept`]).
+//! - A mask knows the rows of its range of which something is alive: those that the log says were written by deltas which the removal
+//!   had not seen, and those written since. So readers need not walk over the hidden ones. One that does not know them, after a restart
+//!   above all, makes readers walk, so far and no further ([`StorageError::Unswept`]).
+//! - A mask takes the place of an older one over the same rows that hides no more: a set that is filled and cleared again and again
+//!   has one.
 
 use crate::context::Seen;
 use crate::id::Dot;
@@ -21,16 +24,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
-/// Most masks of one replica. What would need another is removed in its own batch, however large.
+/// A replica with so many masks refuses writes that may need another, until some are swept. (What other nodes remove comes in all
+/// the same.)
 pub const MASKS_MAX: usize = 64;
-/// Most rows written since that a mask knows. With more it forgets them, and readers walk.
+/// Most rows written since, or not seen by the removal, that a mask knows. With more it forgets them, and readers walk.
 const SINCE_MAX: usize = 1_000;
 /// Most hidden rows that a reader walks over.
 const WALK_ROWS_MAX: usize = 20_000;
 
 /// What a mask hides: of one key, or of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Masking {
+pub enum Hides {
     /// The members of a set.
     Members,
     /// Heads and members of a field and of those below it; of the key itself, of all its fields.
@@ -45,7 +49,7 @@ pub struct Mask {
     pub(crate) bucket: Bucket,
     pub(crate) key: Key,
     pub(crate) path: Path,
-    pub(crate) masking: Masking,
+    pub(crate) hides: Hides,
     /// What was removed.
     pub(crate) seen: Seen,
     /// What the rows begin with.
@@ -55,18 +59,33 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// A mask over a place. `hides_all`: whether all that is there now is hidden.
+    /// A mask over a place. `since`: all rows of which something is not hidden, if they are known.
     pub(crate) fn new(
         name: (Dot, u32),
         place: Place<'_>,
-        masking: Masking,
+        hides: Hides,
         seen: Seen,
-        hides_all: bool,
+        since: Option<BTreeSet<Vec<u8>>>,
     ) -> Mask {
         let Place { bucket, key, path, .. } = place;
         let (bucket, key, path) = (bucket.clone(), key.clone(), path.clone());
-        let prefixes = prefixes(place, masking);
-        Mask { name, bucket, key, path, masking, seen, prefixes, since: hides_all.then(BTreeSet::new) }
+        let prefixes = prefixes(place, hides);
+        Mask {
+            name,
+            bucket,
+            key,
+            path,
+            hides,
+            seen,
+            prefixes,
+            since: since.filter(|since| since.len() <= SINCE_MAX),
+        }
+    }
+
+    /// Whether another mask over these rows, which hides what was seen, hides all that this one does.
+    pub(crate) fn is_within(&self, prefixes: &[Vec<u8>], seen: &Seen) -> bool {
+        let singles = self.seen.dots().iter().all(|dot| seen.covers(*dot));
+        self.prefixes == prefixes && singles && seen.includes(self.seen.vector())
     }
 
     /// What the rows begin with.
@@ -96,10 +115,10 @@ impl Mask {
 }
 
 /// What the rows begin with that a removal may take away.
-pub(crate) fn prefixes(place: Place<'_>, masking: Masking) -> Vec<Vec<u8>> {
-    match masking {
-        Masking::Members => alloc::vec![place.members()],
-        Masking::Below => place.subtree(),
+pub(crate) fn prefixes(place: Place<'_>, hides: Hides) -> Vec<Vec<u8>> {
+    match hides {
+        Hides::Members => alloc::vec![place.members()],
+        Hides::Below => place.subtree(),
     }
 }
 
@@ -135,8 +154,13 @@ impl Masks {
         self.masks.iter()
     }
 
-    pub(crate) fn push(&mut self, mask: Mask) {
-        Arc::make_mut(&mut self.masks).push(mask);
+    /// Masks that a delta has made, in place of older ones.
+    pub(crate) fn replace(&mut self, replaced: &[(Dot, u32)], made: Vec<Mask>) {
+        if !made.is_empty() {
+            let masks = Arc::make_mut(&mut self.masks);
+            masks.retain(|mask| !replaced.contains(&mask.name));
+            masks.extend(made);
+        }
     }
 
     /// The oldest is swept.

@@ -5,6 +5,7 @@
 use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::name::{MEMBER_BYTES_MAX, NameError};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -35,12 +36,13 @@ impl Field {
     }
 }
 
-/// The fields from a key down to one within it; none for the key itself. A path sorts before those that go on from it.
+/// The fields from a key down to one within it; none for the key itself. A path sorts before those that go on from it. Copies share
+/// the fields: a delta names a path once for all that it does there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Path(Vec<Field>);
+pub struct Path(Option<Arc<[Field]>>);
 
 /// The path of the key itself.
-pub static ROOT: Path = Path(Vec::new());
+pub static ROOT: Path = Path(None);
 
 impl Path {
     /// Checks a path.
@@ -50,34 +52,38 @@ impl Path {
     pub fn new(fields: Vec<Field>) -> Result<Self, NameError> {
         let bytes: usize = fields.iter().map(|field| field.0.len()).sum();
         match fields.len() <= DEPTH_MAX && bytes <= PATH_BYTES_MAX {
-            true => Ok(Path(fields)),
+            true => Ok(Path::of(&fields)),
             false => Err(NameError::Path),
         }
     }
 
+    fn of(fields: &[Field]) -> Path {
+        Path((!fields.is_empty()).then(|| Arc::from(fields)))
+    }
+
     /// The fields, from the key down.
     pub fn fields(&self) -> &[Field] {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Whether it is the key itself.
     pub fn is_root(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Whether it leads to `other`, or to something in whose way `other` lies: the other begins with it.
     pub fn leads_to(&self, other: &Path) -> bool {
-        other.0.starts_with(&self.0)
+        other.fields().starts_with(self.fields())
     }
 
     /// The paths of all maps that it leads through, from the key's own fields down, without itself.
     pub fn ancestors(&self) -> impl Iterator<Item = Path> + '_ {
-        (1..self.0.len()).map(|depth| Path(self.0[..depth].to_vec()))
+        (1..self.fields().len()).map(|depth| Path::of(&self.fields()[..depth]))
     }
 
     /// About how much memory it takes beside itself, in bytes.
     pub(crate) fn footprint(&self) -> usize {
-        self.0.iter().map(|field| size_of::<Field>() + field.0.len()).sum()
+        self.fields().iter().map(|field| size_of::<Field>() + field.0.len()).sum()
     }
 }
 
@@ -86,8 +92,8 @@ const FIELD_BYTES_MIN: usize = 2;
 
 impl Encode for Path {
     fn encode(&self, out: &mut Vec<u8>) {
-        codec::put_varint(out, self.0.len() as u64);
-        for field in &self.0 {
+        codec::put_varint(out, self.fields().len() as u64);
+        for field in self.fields() {
             codec::put_bytes(out, field.0.as_bytes());
         }
     }
@@ -114,7 +120,7 @@ impl fmt::Debug for Field {
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("/")?;
-        for (place, field) in self.0.iter().enumerate() {
+        for (place, field) in self.fields().iter().enumerate() {
             write!(f, "{}{}", if place > 0 { "/" } else { "" }, field.0.escape_debug())?;
         }
         Ok(())

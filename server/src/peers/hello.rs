@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
 /// The versions of the protocol that this build speaks.
-const VERSIONS: RangeInclusive<u16> = 1..=1;
+const VERSIONS: RangeInclusive<u16> = 2..=2;
 /// Longest greeting, in bytes.
 pub(super) const HELLO_BYTES_MAX: usize = 16 << 10;
 

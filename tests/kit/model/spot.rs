@@ -171,7 +171,7 @@ impl Spot {
             None => true,
             Some(_) if of_field => {
                 let last = last.get(&dot.origin).expect("its last one is alive, where any is");
-                author.seen.covers(Dot::new(dot.origin, *last))
+                super::covers(&author.seen.vector, Dot::new(dot.origin, *last))
             }
             Some(seen) => super::covers(seen, **dot),
         };

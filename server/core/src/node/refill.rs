@@ -129,6 +129,7 @@ impl Node {
             turn.outputs.push(Output::Refilled { shard, lost });
         }
         let vector = replica.vector().clone();
+        upkeep.masked(shard, !replica.masks().is_empty() && !replica.is_out_of_service());
         match some_left {
             true => drop(upkeep.held.insert(shard, Some(vector))),
             false => drop(upkeep.held.remove(&shard)),

@@ -427,7 +427,9 @@ impl Node {
         let deltas = replica.take_over(&mut draft, &theirs);
         *applied = applied.wrapping_add(deltas);
         turn.changed.insert(shard);
+        let masked = !replica.masks().is_empty() && !replica.is_out_of_service();
         self.upkeep.installed(shard);
+        self.upkeep.masked(shard, masked);
         self.announcements.changed(shard, now.mono_ms);
         if let Some(incoming) = self.repairs.incoming.remove(&shard) {
             let ms = now.mono_ms.saturating_sub(incoming.figures.ms);

@@ -3,16 +3,16 @@
 use super::Replica;
 use crate::cell::{Cell, Head, Mark, Slot, SlotId, SlotSeen};
 use crate::context::Seen;
-use crate::delta::{Delta, Effect};
+use crate::delta::{Change, Delta, Effect};
 use crate::id::{Dot, Seq};
-use crate::masks::{self, Mask, Masking as Hides, Masks};
+use crate::masks::{self, Hides, Mask};
 use crate::merkle::Changes;
 use crate::name::Member;
 use crate::planted::{Bug, Planted};
 use crate::rows::{self, Content, HeadRow, Origins, Pen, Place};
 use crate::storage::{Batch, Overlay, Read, Space, StorageError};
 use crate::types::{self, register};
-use crate::version_vector::VersionVector;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -59,10 +59,14 @@ impl Replica {
     /// # Panics
     /// When the delta is not the next of its origin: the caller asks the gate first.
     pub fn apply(&mut self, draft: &mut Draft<'_>, delta: &Delta) -> Result<(), StorageError> {
-        let (mut changes, mut made) = (self.changes(), Vec::new());
-        draft.whole(|draft| self.change_rows(draft, &mut changes, &mut made, delta))?;
+        let (mut changes, mut masking) = (self.changes(), Masking::new(self.common.removal_rows_max));
+        draft.whole(|draft| self.change_rows(draft, &mut changes, &mut masking, delta))?;
         self.count(delta.dot);
-        made.into_iter().for_each(|mask| self.masks.push(mask));
+        let Masking { made, replaced, .. } = masking;
+        if self.masks.first().is_some_and(|oldest| replaced.contains(&oldest.name)) {
+            self.swept = None;
+        }
+        self.masks.replace(&replaced, made);
         self.count_changes(changes);
         Ok(())
     }
@@ -71,7 +75,7 @@ impl Replica {
         &self,
         draft: &mut Draft<'_>,
         changes: &mut Changes,
-        made: &mut Vec<Mask>,
+        masking: &mut Masking,
         delta: &Delta,
     ) -> Result<(), StorageError> {
         let planted = self.common.planted;
@@ -79,8 +83,7 @@ impl Replica {
         let dropped = planted.has(Bug::DeltaDropped) && delta.dot.seq.is_multiple_of(8);
         for change in delta.changes.iter().filter(|_| !dropped) {
             let place = Place::key(self.shard, &change.bucket, &change.key);
-            let masks = Masking { on: &self.masks, made, rows_max: self.common.removal_rows_max };
-            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masks, head: None };
+            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masking, head: None };
             for (path, effect) in &change.effects {
                 cells.place = place.at(path);
                 self.change_cell(&mut cells, delta, effect)?;
@@ -120,8 +123,8 @@ impl Replica {
         match effect {
             Effect::Head { kills, put } => cells.head(kills, put.as_ref()),
             Effect::Member { member, kills, put } => cells.member(member, kills, *put),
-            Effect::Clear { seen } => cells.remove(Hides::Members, &self.removed(delta, seen), &self.vector),
-            Effect::Remove { seen } => cells.remove(Hides::Below, &self.removed(delta, seen), &self.vector),
+            Effect::Clear { seen } => cells.remove(self, Hides::Members, &self.removed(delta, seen)),
+            Effect::Remove { seen } => cells.remove(self, Hides::Below, &self.removed(delta, seen)),
             Effect::Reset { seen } => cells.reset(seen),
             Effect::Increment { birth, previous, total, amount } => {
                 let last = Mark { seq: delta.dot.seq, total: *total };
@@ -139,7 +142,7 @@ struct Cells<'a, 'd> {
     planted: Planted,
     draft: &'a mut Draft<'d>,
     changes: &'a mut Changes,
-    masks: Masking<'a>,
+    masking: &'a mut Masking,
     /// What stands in the row of the key's head, once the delta has changed it.
     head: Option<HeadRow>,
 }
@@ -147,18 +150,60 @@ struct Cells<'a, 'd> {
 /// A row, what is in it, and what a removal leaves of that.
 type Changed = (Vec<u8>, Content, Content);
 
-/// The masks of a replica, while a delta is applied.
-struct Masking<'a> {
-    /// Those that there were.
-    on: &'a Masks,
+/// What becomes of masks while a delta is applied.
+struct Masking {
     /// Those that this delta makes.
-    made: &'a mut Vec<Mask>,
-    /// Most rows that a removal takes away without one.
-    rows_max: usize,
+    made: Vec<Mask>,
+    /// Older ones whose place they take.
+    replaced: Vec<(Dot, u32)>,
+    /// Rows, and bytes of rows, that the delta may still look through and take away without a mask.
+    rows_left: usize,
+    bytes_left: usize,
 }
 
-/// Most bytes of rows that a removal takes away without a mask.
+/// Most bytes of rows that a delta takes away without a mask.
 const REMOVAL_BYTES_MAX: usize = 16 << 20;
+/// Most deltas that are looked through for what they wrote and a removal had not seen. Of more, nothing is known.
+const CONCURRENT_MAX: u64 = 1_000;
+
+impl Masking {
+    fn new(rows_max: usize) -> Masking {
+        let (made, replaced) = (Vec::new(), Vec::new());
+        Masking { made, replaced, rows_left: rows_max, bytes_left: REMOVAL_BYTES_MAX }
+    }
+}
+
+impl Replica {
+    /// The rows of a removed range that deltas have written which the removal had not seen; `None` where the log does not tell,
+    /// or there are too many of them.
+    fn not_seen(
+        &self,
+        rows: Overlay<'_>,
+        place: Place<'_>,
+        prefixes: &[Vec<u8>],
+        seen: &Seen,
+    ) -> Result<Option<BTreeSet<Vec<u8>>>, StorageError> {
+        let (mut found, mut looked) = (BTreeSet::new(), 0);
+        for last in self.vector.iter() {
+            let first = seen.vector().at(last.origin) + 1;
+            looked += (last.seq + 1).saturating_sub(first);
+            let is_logged = first > last.seq || self.low.at(last.origin) < first;
+            if looked > CONCURRENT_MAX || !is_logged {
+                return Ok(None);
+            }
+            for seq in first..=last.seq {
+                let dot = Dot::new(last.origin, seq);
+                let Some(delta) = rows::get_delta(&rows, self.shard, dot)? else { return Ok(None) };
+                let of_key = |change: &&Change| (&change.bucket, &change.key) == (place.bucket, place.key);
+                for (path, effect) in delta.changes.iter().filter(of_key).flat_map(|change| &change.effects) {
+                    found.extend(rows::written(place.at(path), effect));
+                }
+            }
+        }
+        found.retain(|row| prefixes.iter().any(|prefix| row.starts_with(prefix)));
+        Ok(Some(found))
+    }
+}
 
 /// As `Cells::mark`, given what stands in the row of the head.
 pub(super) fn mark(
@@ -217,18 +262,10 @@ impl Cells<'_, '_> {
     }
 
     /// Takes away what was seen of a range of rows: in this batch, where they are few enough, and behind a mask where not.
-    fn remove(&mut self, hides: Hides, seen: &Seen, applied: &VersionVector) -> Result<(), StorageError> {
+    fn remove(&mut self, replica: &Replica, hides: Hides, seen: &Seen) -> Result<(), StorageError> {
         let prefixes = masks::prefixes(self.place, hides);
-        let room = self.masks.on.len() + self.masks.made.len() < masks::MASKS_MAX;
-        let rows_max = if room { self.masks.rows_max } else { usize::MAX };
-        let Some(changed) = self.seen_of(&prefixes, seen, rows_max)? else {
-            let name = (self.dot, self.masks.made.len() as u32);
-            if !self.planted.has(Bug::MaskForgotten) {
-                rows::put_mask(self.draft.batch, self.place, name, hides == Hides::Below, seen);
-            }
-            self.changes.name_rows();
-            self.masks.made.push(Mask::new(name, self.place, hides, seen.clone(), seen.includes(applied)));
-            return Ok(());
+        let Some(changed) = self.seen_of(&prefixes, seen)? else {
+            return self.mask(replica, hides, seen, &prefixes);
         };
         for (row, before, after) in changed {
             self.pen().content(Space::Cell, row, &before, &after);
@@ -236,16 +273,33 @@ impl Cells<'_, '_> {
         Ok(())
     }
 
+    /// Hides what was seen of a range of rows. A mask that hides less of the same range is not needed any more.
+    fn mask(
+        &mut self,
+        replica: &Replica,
+        hides: Hides,
+        seen: &Seen,
+        prefixes: &[Vec<u8>],
+    ) -> Result<(), StorageError> {
+        let name = (self.dot, self.masking.made.len() as u32);
+        let since = replica.not_seen(self.draft.rows(), self.place, prefixes, seen)?;
+        for older in replica.masks.iter().filter(|older| older.is_within(prefixes, seen)) {
+            self.masking.replaced.push(older.name);
+            rows::delete_mask(self.draft.batch, replica.shard, older.name);
+        }
+        if !self.planted.has(Bug::MaskForgotten) {
+            rows::put_mask(self.draft.batch, self.place, name, hides == Hides::Below, seen);
+        }
+        self.changes.name_rows();
+        self.masking.made.push(Mask::new(name, self.place, hides, seen.clone(), since));
+        Ok(())
+    }
+
     /// The rows of which something was seen, as they are and as they are without that; `None` where there are too many to look
     /// through.
-    fn seen_of(
-        &self,
-        prefixes: &[Vec<u8>],
-        seen: &Seen,
-        rows_max: usize,
-    ) -> Result<Option<Vec<Changed>>, StorageError> {
+    fn seen_of(&mut self, prefixes: &[Vec<u8>], seen: &Seen) -> Result<Option<Vec<Changed>>, StorageError> {
         let (mut changed, mut count, mut bytes) = (Vec::new(), 0, 0);
-        let bytes_max = if rows_max == usize::MAX { usize::MAX } else { REMOVAL_BYTES_MAX };
+        let (rows_max, bytes_max) = (self.masking.rows_left, self.masking.bytes_left);
         let (rows, origins, shallow) =
             (self.draft.rows(), &*self.draft.origins, self.planted.has(Bug::SubtreeNotDeep));
         for prefix in prefixes.iter().take(if shallow { 1 } else { prefixes.len() }) {
@@ -263,7 +317,11 @@ impl Cells<'_, '_> {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        Ok((count <= rows_max && bytes <= bytes_max).then_some(changed))
+        let fits = count <= rows_max && bytes <= bytes_max;
+        if fits {
+            (self.masking.rows_left, self.masking.bytes_left) = (rows_max - count, bytes_max - bytes);
+        }
+        Ok(fits.then_some(changed))
     }
 
     /// Sees to it that a key which has content, or may have, has a row for its head: a listing comes by it.

@@ -17,6 +17,7 @@ use crate::planted::Bug;
 use crate::rows::{self, AtMost, Content, Pen, Place, Staged, Unfinished};
 use crate::storage::StorageError;
 use crate::version_vector::VersionVector;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// What a portion of a repair's commit came to.
@@ -44,6 +45,7 @@ impl Replica {
         let installed = draft.whole(|draft| {
             let (staged, more) = rows::first_staged(&draft.rows(), self.shard, at_most)?;
             let mut installed = Installed { all: !more, hlc: Hlc::default() };
+            let mut keys = BTreeSet::new();
             for Staged { space, row, canonical } in staged {
                 let before = rows::get_content(&draft.rows(), draft.origins, space, &row)?;
                 let source = match canonical {
@@ -60,13 +62,13 @@ impl Replica {
                 }
                 rows::delete_staged(draft.batch, self.shard, space, &row);
                 let mut pen = Pen { batch: draft.batch, origins: draft.origins, changes: &mut changes };
-                let owner = rows::owner(space, &row);
+                keys.extend(rows::owner(space, &row).map(|(_, bucket, key)| (bucket, key)));
                 pen.content(space, row, &before, &merged);
-                if let Some((shard, bucket, key)) = owner {
-                    let key = Place::key(shard, &bucket, &key);
-                    let row = rows::head_row(&draft.rows(), key)?;
-                    apply::mark(draft, &mut changes, key, row)?;
-                }
+            }
+            for (bucket, key) in keys {
+                let key = Place::key(self.shard, &bucket, &key);
+                let row = rows::head_row(&draft.rows(), key)?;
+                apply::mark(draft, &mut changes, key, row)?;
             }
             Ok(installed)
         })?;

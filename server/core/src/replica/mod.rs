@@ -25,7 +25,7 @@ pub(crate) use upkeep::Held;
 use crate::delta::Delta;
 use crate::delta_log::Reach;
 use crate::id::{Dot, OriginId, Seq, ShardId};
-use crate::masks::{Mask, Masked, Masking, Masks};
+use crate::masks::{Hides, Mask, Masked, Masks};
 use crate::merkle::{Changed, Changes, Counted, Seed, Tree};
 use crate::planted::{Bug, Planted};
 use crate::rows::{self, Origins, Unfinished, VisitContent};
@@ -337,5 +337,5 @@ impl Replica {
 fn mask(shard: ShardId, row: rows::MaskRow) -> Mask {
     let rows::MaskRow { name, bucket, key, path, below, seen } = row;
     let place = rows::Place { shard, bucket: &bucket, key: &key, path: &path };
-    Mask::new(name, place, if below { Masking::Below } else { Masking::Members }, seen, false)
+    Mask::new(name, place, if below { Hides::Below } else { Hides::Members }, seen, None)
 }

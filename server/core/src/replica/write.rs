@@ -6,10 +6,12 @@ use crate::context::Context;
 use crate::delta::{self, Change, Delta, Effect};
 use crate::hlc::Clock;
 use crate::id::OriginId;
+use crate::masks::MASKS_MAX;
 use crate::path::Path;
 use crate::planted::Planted;
 use crate::rows;
 use crate::types::counter::Slots;
+use crate::types::map::ResetRoom;
 use crate::types::{Failure, Node, Refusal, Stamp, View, choose, map, seen_heads, set, update};
 use alloc::vec::Vec;
 
@@ -82,6 +84,9 @@ pub fn mint(
     }
     if let Some(named) = named.filter(|named| !write.fits(*named)) {
         return Err(Refusal::TypeMisfit { named }.into());
+    }
+    if replica.masks().len() >= MASKS_MAX && write.removes_ranges() {
+        return Err(Refusal::Sweeping.into());
     }
     let (context, overwrites, planted) = (context.as_ref(), *overwrites, author.planted);
     let node = Node { view, head: view.head()?, context, overwrites, planted };
@@ -173,7 +178,7 @@ impl Existing<'_> {
             effects.extend(reset.map(|reset| (Path::default(), reset)));
         }
         if takes(Type::Map) && parts.fields {
-            effects.append(&mut map::removal(*view, *context, *planted)?);
+            effects.append(&mut map::removal(*view, *context, *planted, &mut ResetRoom::default())?);
         }
         delta::sort(&mut effects);
         Ok(effects)

@@ -8,6 +8,7 @@ use super::sealed::{corrupt, open_row, put_row, seal};
 use crate::cell::{Cell, Head, Slot, SlotId};
 use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::context::Seen;
+use crate::delta::Effect;
 use crate::id::{Dot, OriginId, ShardId};
 use crate::merkle::Changes;
 use crate::name::Member;
@@ -247,6 +248,15 @@ impl Content {
             Content::Member(cell) => canonical_form(cell),
             Content::Slot(slot) => slot.map(|slot| slot.to_bytes()),
         }
+    }
+}
+
+/// The row of a part of a key that an effect puts something into, if it does.
+pub(crate) fn written(place: Place<'_>, effect: &Effect) -> Option<Vec<u8>> {
+    match effect {
+        Effect::Member { member, put: true, .. } => Some(place.member(member)),
+        Effect::Head { put: Some(_), .. } if !place.path.is_root() => Some(place.head().1),
+        _ => None,
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
 pub(crate) use cells::{
     Content, FieldName, FieldRow, HeadRow, Parts, Pen, canonical, canonical_form, get_content, get_head,
     get_member, get_slot, head_row, next_field, parts, scan_canonical, scan_field_slots, scan_fields,
-    scan_members, scan_members_from, scan_shard, slots,
+    scan_members, scan_members_from, scan_shard, slots, written,
 };
 pub(crate) use log::{
     Stretch, damaged_delta, delete_delta, delete_stretch, first_delta, get_applied, get_delta, get_format,

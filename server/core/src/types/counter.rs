@@ -59,7 +59,9 @@ impl Slots {
         let Some(context) = context else { return self.seen() };
         if self.of_field {
             let mut seen = self.seen();
-            seen.retain(|slot| context.covers(Dot::new(slot.id.origin, slot.last.seq)));
+            // A single delta does not tell that those before it were seen, and they are in the slot as well.
+            let vector = context.seen.vector();
+            seen.retain(|slot| vector.covers(Dot::new(slot.id.origin, slot.last.seq)));
             return seen;
         }
         let seen_of = |(id, slot): &(SlotId, Slot)| {

@@ -39,6 +39,8 @@ pub struct FieldWrite {
 /// Most counters' slots that one removal resets by name, and most bytes of their paths. A larger subtree is removed in parts.
 pub const RESETS_MAX: usize = 10_000;
 const RESET_PATH_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of the paths on the way to what one write does: a longer one is refused, and sent in parts.
+const PATHS_BYTES_MAX: usize = 4 << 20;
 /// Rows that are looked through for one that a context covers. If none of them is, there might be one behind.
 const LOOKED_THROUGH_MAX: usize = 10_000;
 
@@ -137,7 +139,15 @@ pub(crate) fn write(
     stamp: Stamp,
 ) -> Result<(Vec<(Path, Effect)>, u64), Failure> {
     let plan = Plan::of(ops)?;
-    let mut gathered = Gathered { node, plan: &plan, effects: Vec::new(), maps: BTreeMap::new(), changed: 0 };
+    let mut gathered = Gathered {
+        node,
+        plan: &plan,
+        effects: Vec::new(),
+        maps: BTreeMap::new(),
+        changed: 0,
+        resets: ResetRoom::default(),
+        path_bytes: 0,
+    };
     for path in &plan.removed {
         gathered.remove(path)?;
     }
@@ -159,16 +169,34 @@ struct Gathered<'a> {
     /// Fields on the way to others that were looked at, and whether they have a map's head, or will.
     maps: BTreeMap<Path, bool>,
     changed: u64,
+    /// How many counters may still be reset by name.
+    resets: ResetRoom,
+    /// Bytes of the paths on the way to what is written.
+    path_bytes: usize,
+}
+
+/// How many counters' slots one write may still reset by name, and how many bytes their paths may have.
+pub(crate) struct ResetRoom {
+    slots: usize,
+    bytes: usize,
+}
+
+impl Default for ResetRoom {
+    fn default() -> Self {
+        ResetRoom { slots: RESETS_MAX, bytes: RESET_PATH_BYTES_MAX }
+    }
 }
 
 impl Gathered<'_> {
     fn remove(&mut self, path: &Path) -> Result<(), Failure> {
         let Node { view, context, planted, .. } = *self.node;
-        let mut effects = removal(view.at(path), context, planted)?;
+        let mut effects = removal(view.at(path), context, planted, &mut self.resets)?;
         self.changed += u64::from(!effects.is_empty());
         // A counter that is written to again is reset there.
-        let counts =
-            |path: &Path| matches!(self.plan.leaves.get(path), Some(Leaf { write: Write::Counter(_), .. }));
+        let counts = |path: &Path| {
+            let leaf = self.plan.leaves.get(path);
+            leaf.is_some_and(|leaf| matches!(leaf.write, Write::Counter(_)) && !leaf.write.takes_only())
+        };
         effects.retain(|(path, effect)| !(matches!(effect, Effect::Reset { .. }) && counts(path)));
         self.effects.append(&mut effects);
         Ok(())
@@ -177,6 +205,9 @@ impl Gathered<'_> {
     fn write(&mut self, path: &Path, leaf: &Leaf, stamp: Stamp) -> Result<(), Failure> {
         let Node { context, overwrites, planted, .. } = *self.node;
         let (view, removed) = (self.node.view.at(path), self.plan.is_removed(path));
+        if removed && leaf.write.takes_only() {
+            return Ok(());
+        }
         let mut head = view.head()?;
         let types = if removed { Vec::new() } else { types(view, &head)? };
         if removed {
@@ -215,6 +246,10 @@ impl Gathered<'_> {
     fn is_map(&mut self, path: &Path) -> Result<bool, Failure> {
         if let Some(is_map) = self.maps.get(path) {
             return Ok(*is_map);
+        }
+        self.path_bytes += path.footprint();
+        if self.path_bytes > PATHS_BYTES_MAX {
+            return Err(Refusal::TooManyOperations.into());
         }
         let view = self.node.view.at(path);
         let head = if self.plan.is_removed(path) { Cell::default() } else { view.head()? };
@@ -258,8 +293,9 @@ pub(crate) fn removal(
     view: View<'_>,
     context: Option<&Context>,
     planted: Planted,
+    room: &mut ResetRoom,
 ) -> Result<Vec<(Path, Effect)>, Failure> {
-    let mut effects = resets(view, context)?;
+    let mut effects = resets(view, context, room)?;
     let trusted = planted.has(Bug::ContextTrusted);
     let context = context.filter(|context| trusted || !context.seen.includes(view.vector));
     let any = match context {
@@ -302,7 +338,11 @@ fn any_seen_below(view: View<'_>, context: &Context) -> Result<bool, StorageErro
 }
 
 /// The resets of all counters in a field and below it.
-fn resets(view: View<'_>, context: Option<&Context>) -> Result<Vec<(Path, Effect)>, Failure> {
+fn resets(
+    view: View<'_>,
+    context: Option<&Context>,
+    room: &mut ResetRoom,
+) -> Result<Vec<(Path, Effect)>, Failure> {
     let mut counters: BTreeMap<Path, Vec<(SlotId, Slot)>> = BTreeMap::new();
     let (mut count, mut bytes) = (0, 0);
     rows::scan_field_slots(view.disk, view.origins, view.place, &mut |path, row| {
@@ -313,12 +353,13 @@ fn resets(view: View<'_>, context: Option<&Context>) -> Result<Vec<(Path, Effect
             counters.entry(path).or_default().push((id, slot));
             count += 1;
         }
-        let full = count > RESETS_MAX || bytes > RESET_PATH_BYTES_MAX;
+        let full = count > room.slots || bytes > room.bytes;
         Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    if count > RESETS_MAX || bytes > RESET_PATH_BYTES_MAX {
+    if count > room.slots || bytes > room.bytes {
         return Err(Refusal::TooManyCounters.into());
     }
+    (room.slots, room.bytes) = (room.slots - count, room.bytes - bytes);
     let resets = counters.into_iter().map(|(path, slots)| {
         let effect = Slots::of_field(slots, true).reset(context);
         effect.map(|effect| (path, effect))
@@ -378,7 +419,7 @@ pub(crate) fn read(view: View<'_>, room: Room) -> Result<Option<Tree>, StorageEr
     Ok((count <= room.rows && bytes <= room.bytes).then_some(tree))
 }
 
-fn head_bytes(head: &Cell<Head>) -> usize {
+pub(crate) fn head_bytes(head: &Cell<Head>) -> usize {
     let bytes = head.siblings().iter().filter_map(|(_, head)| head.bytes());
     bytes.map(|(_, bytes)| bytes.len()).sum()
 }

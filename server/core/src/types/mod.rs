@@ -108,6 +108,27 @@ impl Write {
         }
     }
 
+    /// Whether it may take away any number of rows at once.
+    pub(crate) fn removes_ranges(&self) -> bool {
+        match self {
+            Write::Delete => true,
+            Write::Set(ops) => ops.contains(&SetOp::Clear),
+            Write::Map(ops) => ops.iter().any(|op| op.write.removes_ranges()),
+            _ => false,
+        }
+    }
+
+    /// Whether it only takes away: where nothing is, it creates nothing.
+    pub fn takes_only(&self) -> bool {
+        match self {
+            Write::Delete => true,
+            Write::Counter(ops) => ops.iter().all(|op| *op == CounterOp::Reset),
+            Write::Set(ops) => ops.iter().all(|op| !matches!(op, SetOp::Add(_))),
+            Write::Flag(ops) => ops.iter().all(|op| *op == FlagOp::Disable),
+            Write::Put { .. } | Write::Observe(_) | Write::Map(_) => false,
+        }
+    }
+
     /// Whether a type knows this operation; every type knows DELETE.
     pub fn fits(&self, key_type: Type) -> bool {
         match self {

@@ -3,7 +3,7 @@
 //! A PUT takes away the values that its client had seen, as its context says, and keeps the others beside its own. Without a
 //! context it is refused where there are values: nothing is overwritten unseen, and no values pile up.
 
-use super::register::SIBLINGS_MAX;
+use super::register::has_room;
 use super::{Refusal, seen_heads};
 use crate::cell::{Blob, Cell, Head, Type};
 use crate::context::Context;
@@ -34,7 +34,7 @@ pub(crate) fn put(
         return Err(Refusal::ContextRequired);
     }
     let kills = seen_heads(head, context, |key_type| key_type == Type::Multi);
-    match head.siblings().len() - kills.len() < SIBLINGS_MAX {
+    match has_room(head, &kills, &blob.value) {
         true => Ok(Effect::Head { kills, put: Some(Head::Multi(blob)) }),
         false => Err(Refusal::TooManySiblings),
     }

@@ -16,6 +16,21 @@ use crdts::{CvRDT, LWWReg};
 /// them.)
 pub const SIBLINGS_MAX: usize = 64;
 
+/// Most bytes that the values of a key's siblings may have together after a PUT. (Concurrent writes of several nodes may add to
+/// them.)
+pub const SIBLINGS_BYTES_MAX: usize = 16 << 20;
+
+/// Whether there is room for a value beside the siblings that a PUT leaves.
+pub(super) fn has_room(head: &Cell<Head>, kills: &[Dot], value: &[u8]) -> bool {
+    let kept = head.siblings().iter().filter(|(dot, _)| !kills.contains(dot));
+    let (mut count, mut bytes) = (1, value.len());
+    for (_, head) in kept {
+        count += 1;
+        bytes += head.bytes().map_or(0, |(_, bytes)| bytes.len());
+    }
+    count == 1 || (count <= SIBLINGS_MAX && bytes <= SIBLINGS_BYTES_MAX)
+}
+
 /// The write that is read, of all in the cell.
 ///
 /// Folded with [`crdts::LWWReg`]. The marker ends in the dot, and a cell has each dot once, so no two markers are equal.
@@ -51,7 +66,7 @@ pub(crate) fn put(
     let kills = seen_heads(head, context, |key_type| key_type == Type::Register);
     let Blob { content_type, value } = blob;
     let register = Register { hlc: hlc.above(highest(head)), content_type, value };
-    match head.siblings().len() - kills.len() < SIBLINGS_MAX {
+    match has_room(head, &kills, &register.value) {
         true => Ok(Effect::Head { kills, put: Some(Head::Register(register)) }),
         false => Err(Refusal::TooManySiblings),
     }

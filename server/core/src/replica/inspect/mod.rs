@@ -18,7 +18,7 @@ use crate::path::{Path, ROOT};
 use crate::replica::read::MEMBERS_READ_MAX;
 use crate::rows::{self, FieldRow};
 use crate::storage::StorageError;
-use crate::types::{View, register};
+use crate::types::{View, map, register};
 use crate::version_vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -224,6 +224,9 @@ fn add_members(view: View<'_>, shown: &mut Content, digest: &mut Digest) -> Resu
     Ok(())
 }
 
+/// Bytes of values after which no further field is looked at: then it does not say whether replicas agree.
+const FIELDS_LOOKED_AT_BYTES_MAX: usize = 64 << 20;
+
 /// Adds the rows of all fields. They come by kind: heads, slots, members. What is shown of them is sorted by path.
 fn add_fields(
     view: View<'_>,
@@ -231,13 +234,16 @@ fn add_fields(
     digest: &mut Digest,
     mut values: usize,
 ) -> Result<(), StorageError> {
-    let (mut count, mut room, mut full) = (0, FIELDS_SHOWN_BYTES_MAX, false);
+    let (mut count, mut looked, mut room, mut full) = (0, 0, FIELDS_SHOWN_BYTES_MAX, false);
     rows::scan_fields(view.disk, view.origins, view.place, &mut |path, row| {
-        if count == MEMBERS_READ_MAX {
+        if count == MEMBERS_READ_MAX || looked > FIELDS_LOOKED_AT_BYTES_MAX {
             shown.is_whole = false;
             return Ok(ControlFlow::Break(()));
         }
         count += 1;
+        if let FieldRow::Head(cell) = &row {
+            looked += map::head_bytes(cell);
+        }
         digest.add(&path.to_bytes());
         digest.add_row(&row);
         let pieces = if full { Vec::new() } else { pieces(row, &mut values) };
