@@ -350,6 +350,14 @@ impl Lab {
         }
     }
 
+    /// What a client has seen of a key that gets the answer of a write. `seen`: what it had seen before.
+    pub fn answered(&mut self, at: usize, name: &str, write: Write, seen: Option<&Context>) -> Context {
+        match self.ask(at, name, write_of(write, None, seen.cloned())) {
+            Reply::Written { context, .. } => context,
+            other => panic!("{name} was to be written: {other:?}"),
+        }
+    }
+
     /// A request that must be refused.
     pub fn refused(&mut self, at: usize, name: &str, operation: Operation) -> Refusal {
         match self.ask(at, name, operation) {
@@ -376,6 +384,21 @@ impl Lab {
     /// What a node reads of one type of a key.
     pub fn read_as(&mut self, at: usize, name: &str, named: Type) -> String {
         self.read(at, name, Some(named))
+    }
+
+    /// What a node reads of a field, in words, and the types that are hidden there.
+    pub fn read_field(
+        &mut self,
+        at: usize,
+        name: &str,
+        field: &str,
+        named: Option<Type>,
+    ) -> (String, Vec<Type>) {
+        let read = ReadRequest { path: path(field), ..ReadRequest::whole(named) };
+        match self.ask(at, name, Operation::Read(read)) {
+            Reply::Read(found) => (found.value.as_ref().map_or("none".into(), in_words), found.hidden),
+            other => panic!("{field} of {name} was to be read: {other:?}"),
+        }
     }
 
     /// What a node reads, in words.
