@@ -1033,9 +1033,9 @@ fn a_context_from_another_node_takes_away_no_more_than_this_replica_has() {
 
 // -- large removals ------------------------------------------------------------------------------------------------
 
-/// Nodes that take four rows for many, and that sweep when they are told to.
+/// Nodes that take four rows for many, and that sweep two at a time when they are told to.
 fn nodes_that_mask() -> Lab {
-    let mut nodes = Lab::with(2, Config { removal_rows_max: 4, ..config() });
+    let mut nodes = Lab::with(2, Config { removal_rows_max: 4, portion_rows: 2, ..config() });
     nodes.works = false;
     nodes
 }
@@ -1085,6 +1085,31 @@ fn a_field_outlives_a_concurrent_large_removal() {
     nodes.work(N1);
     nodes.work(N2);
     nodes.reads("user", ["{home: {a: y, visits: 3}}", "{home: {a: y, visits: 3}}"]);
+}
+
+#[test]
+fn a_large_subtree_can_be_removed_and_written_again_in_one_request() {
+    let mut nodes = nodes_that_mask();
+    let names = ["home/a", "home/b", "home/c", "home/d", "home/e"];
+    nodes.write(N1, "user", fields(names.map(|name| (name, put("x"))).to_vec()));
+    nodes.write(N1, "user", field("home/tags", add(&["jazz"])));
+    nodes.exchange();
+    let anew = vec![("home", Write::Delete), ("home/a", put("z")), ("home/tags", add(&["opera"]))];
+    nodes.write(N1, "user", fields(anew));
+    nodes.write(N2, "user", field("home/b", put("y")));
+    nodes.reads(
+        "user",
+        ["{home: {a: z, tags: {opera}}}", "{home: {a: x, b: y, c: x, d: x, e: x, tags: {jazz}}}"],
+    );
+    nodes.exchange();
+    nodes.reads("user", ["{home: {a: z, b: y, tags: {opera}}}"; 2]);
+    nodes.restart(N1, OriginId(0x201)).expect("an unswept disk can be opened");
+    nodes.exchange();
+    nodes.reads("user", ["{home: {a: z, b: y, tags: {opera}}}"; 2]);
+    nodes.work(N1);
+    nodes.work(N2);
+    nodes.reads("user", ["{home: {a: z, b: y, tags: {opera}}}"; 2]);
+    assert_eq!(nodes.root(N1), nodes.root(N2));
 }
 
 #[test]
