@@ -434,7 +434,7 @@ mod tests {
             let key = Key::new(key).unwrap();
             let shard = self.shards.shard_of(&self.bucket, &key);
             let mut pen = Pen { batch: &mut batch, origins: &self.origins, changes: &mut changes };
-            write(&mut pen, Place { shard, bucket: &self.bucket, key: &key });
+            write(&mut pen, Place::key(shard, &self.bucket, &key));
             self.disk.write(&batch).unwrap();
             self.disk.sync().unwrap();
         }
@@ -465,7 +465,10 @@ mod tests {
 
         fn page(&self, query: &Query, most: usize) -> (Vec<Entry>, Option<Position>) {
             let vectors = vec![&self.vector; usize::from(self.shards.get())];
-            let replicas = Replicas { disk: &self.disk, origins: &self.origins, vectors: &vectors };
+            let none = Masks::default();
+            let masks = vec![&none; vectors.len()];
+            let (disk, origins) = (&self.disk, &self.origins);
+            let replicas = Replicas { disk, origins, vectors: &vectors, masks: &masks };
             let mut entries = Vec::new();
             let next = page(replicas, &self.bucket, query, &mut |entry| {
                 if entries.len() == most {
@@ -699,7 +702,8 @@ mod tests {
         let row = [&rows::heads(ShardId(0), &bench.bucket)[..], b"b"].concat();
         bench.disk.damage(Space::Head, &row, |value| value[0] ^= 1);
         let query = Query { limit: 9, ..Query::default() };
-        let replicas = Replicas { disk: &bench.disk, origins: &bench.origins, vectors: &[&bench.vector] };
+        let (disk, origins, none) = (&bench.disk, &bench.origins, Masks::default());
+        let replicas = Replicas { disk, origins, vectors: &[&bench.vector], masks: &[&none] };
         let failed = page(replicas, &bench.bucket, &query, &mut |_| ControlFlow::Continue(()));
         assert!(
             matches!(failed, Err(Failure::Storage(StorageError::Corrupt { key, .. })) if key == row),

@@ -517,6 +517,8 @@ mod tests {
         Path::new(names.iter().map(|name| Field::new(name).unwrap()).collect()).unwrap()
     }
 
+    type Fields = [(Path, FieldRow); 5];
+
     fn head_row(dot: Dot, head: Head) -> FieldRow {
         FieldRow::Head([(dot, head)].into_iter().collect())
     }
@@ -592,14 +594,14 @@ mod tests {
         );
         assert!(!content(&shown).more && content(&shown).is_whole && content(&shown).sum == 0);
         // Whatever differs, the digests do.
-        let other = |change: &dyn Fn(&mut [(Path, FieldRow); 5])| {
+        let other = |change: &dyn Fn(&mut Fields)| {
             let mut fields = fields();
             change(&mut fields);
             map(&fields).inspect()
         };
         assert_eq!(agree(&[&shown, &other(&|_| {})]), Some(true));
         for different in [
-            other(&|fields| fields[0].0 = path(&["addresses"])),
+            other(&|fields| fields[4].0 = path(&["views"])),
             other(&|fields| fields[1].1 = head_row(dot(A, 2), register(5, b"London"))),
             other(&|fields| fields[3].1 = FieldRow::Member(Member::new("rock").unwrap(), jazz.1.clone())),
             other(&|fields| fields[4].1 = FieldRow::Slot(id, Slot { base: slot.last, ..slot })),
@@ -737,6 +739,10 @@ mod tests {
         }
 
         fn scan(&self, _: Space, _: &[u8], _: &[u8], _: Visit<'_>) -> Result<(), StorageError> {
+            Err(StorageError::Unswept)
+        }
+
+        fn scan_back(&self, _: Space, _: &[u8], _: Option<&[u8]>, _: Visit<'_>) -> Result<(), StorageError> {
             Err(StorageError::Unswept)
         }
     }
