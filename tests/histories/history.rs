@@ -6,7 +6,7 @@ use meridian_core::context::{Context, Seen};
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, OriginId};
 use meridian_core::name::Key;
-use meridian_core::path::Path;
+use meridian_core::path::{Field, Path};
 use meridian_core::replica::read::ReadRequest;
 use meridian_core::types::{Refusal, Value};
 use meridian_core::version_vector::VersionVector;
@@ -140,8 +140,8 @@ impl History {
         }
     }
 
-    /// A node answers what the model says.
-    pub(super) fn check(&self, node: usize, process: &NodeProcess) -> Result<(), String> {
+    /// A node answers what the model says. The answer.
+    pub(super) fn check(&self, node: usize, process: &NodeProcess) -> Result<Vec<u8>, String> {
         let answer = process.get(&self.path()).map_err(|error| error.to_string())?;
         let expected = self.nodes[node].read(&self.key(), &ReadRequest::default());
         let fits = match &expected {
@@ -150,7 +150,7 @@ impl History {
             Err(refusal) => answer.field("code") == code(refusal),
         };
         match fits {
-            true => Ok(()),
+            true => Ok(answer.body),
             false => Err(format!(
                 "{} reads {} {}, and the model says {expected:?}",
                 self.name,
@@ -203,7 +203,24 @@ fn reads_as(answer: &Answer, value: &Value) -> bool {
     match value {
         Value::Register { bytes, .. } => one(bytes),
         Value::Multi(blobs) if blobs.len() == 1 => one(&blobs[0].value),
-        value => serde_json::from_slice::<Json>(&answer.body).is_ok_and(|found| found == json(value)),
+        value => serde_json::from_slice(&answer.body).is_ok_and(|found| is(&found, value)),
+    }
+}
+
+/// Whether JSON shows a value. Several values of a `multi` stand in the order of origins, which are drawn by chance.
+fn is(found: &Json, value: &Value) -> bool {
+    match (value, found) {
+        (Value::Multi(blobs), Json::Array(found)) if blobs.len() > 1 => {
+            let Json::Array(all) = json(value) else { return false };
+            found.len() == all.len() && all.iter().all(|one| found.contains(one))
+        }
+        (Value::Map(fields), Json::Object(found)) => {
+            let is_there = |(name, value): &(Field, Value)| {
+                found.get(name.as_str()).is_some_and(|found| is(found, value))
+            };
+            found.len() == fields.len() && fields.iter().all(is_there)
+        }
+        (value, found) => *found == json(value),
     }
 }
 

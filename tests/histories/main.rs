@@ -145,15 +145,24 @@ impl<'a> Episode<'a> {
             for history in &mut self.histories {
                 history.share(&part);
             }
-            for node in part {
-                for history in &self.histories {
-                    if let Err(what) = history.check(node, &self.cluster.nodes[node]) {
-                        panic!("seed {}, phase {phase}, n{}: {what}\n{history}", self.seed, node + 1);
-                    }
-                }
-                self.check_listing(node);
+            for history in &self.histories {
+                let answers: Vec<Vec<u8>> =
+                    part.iter().map(|node| self.answer(history, *node, phase)).collect();
+                assert!(
+                    answers.windows(2).all(|two| two[0] == two[1]),
+                    "seed {}: they differ\n{history}",
+                    self.seed
+                );
             }
+            part.iter().for_each(|node| self.check_listing(*node));
         }
+    }
+
+    /// What a node answers for a key, which must be what the model says.
+    fn answer(&self, history: &History, node: usize, phase: usize) -> Vec<u8> {
+        history.check(node, &self.cluster.nodes[node]).unwrap_or_else(|what| {
+            panic!("seed {}, phase {phase}, n{}: {what}\n{history}", self.seed, node + 1)
+        })
     }
 
     /// Waits until all nodes of a part have applied the same in every shard.
