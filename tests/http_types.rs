@@ -1,5 +1,7 @@
 //! The types of `docs/http-api.md` over real sockets: `multi`, flag, maximum, minimum and map, parts of a key, entity tags; what
 //! every answer says, and what is refused. (Register, counter and set by themselves: `http_kv`.)
+//!
+//! This is one file because it follows one page, and its tests share one bench.
 
 use meridian_tests::cluster::Cluster;
 use meridian_tests::http::{Answer, Client};
@@ -566,4 +568,43 @@ fn what_nodes_write_apart_is_kept_and_named() {
     assert!(tags[0].0.is_some() && tags.iter().all(|tag| *tag == tags[0]), "{tags:?}");
     write(0, "DELETE", key, "");
     assert_eq!(ask(0, "GET", key, "").status, 404);
+}
+
+#[test]
+fn the_examples_of_the_page_are_true() {
+    let mut bench = Bench::new("examples");
+    bench.post("/v1/kv/users/42/on", r#"{"op":"enable"}"#, "true");
+    bench.post("/v1/kv/stats/high", r#"{"op":"observe","value":17}"#, "17");
+    bench.post("/v1/kv/users/43", r#"{"path":["visits"],"op":"increment"}"#, r#"{"changed":1}"#);
+    let key = "/v1/kv/users/44";
+    let several = r#"{"ops":[{"path":["address","city"],"op":"set","value":"London"},
+        {"path":["visits"],"op":"increment"}, {"path":["tags"],"op":"add","members":["opera"]},
+        {"path":["low"],"op":"observe","value":3,"type":"min"}]}"#;
+    bench.post(key, several, r#"{"changed":4}"#);
+    bench.reads(key, "map", r#"{"address":{"city":"London"},"low":3,"tags":["opera"],"visits":1}"#);
+    bench.reads(&format!("{key}?path=/address/city"), "register", r#""London""#);
+    bench.post(key, r#"{"path":["tags"],"op":"remove","members":["opera"]}"#, r#"{"changed":1}"#);
+    bench.post(key, r#"{"path":["address"],"op":"remove"}"#, r#"{"changed":1}"#);
+    bench.reads(key, "map", r#"{"low":3,"tags":[],"visits":1}"#);
+
+    let doc = "/v1/kv/docs/1";
+    assert_eq!(bench.with("PUT", &format!("{doc}?type=multi"), &[], "draft").status, 204);
+    let seen = context_of(&bench.reads(doc, "multi", "draft"));
+    bench.refused("PUT", doc, "final", 428, "context_required");
+    for value in ["final", "other"] {
+        assert_eq!(bench.with("PUT", doc, &[("meridian-context", &seen)], value).status, 204);
+    }
+    let both = bench.reads(doc, "multi", r#"["final","other"]"#);
+    assert_eq!(both.header("meridian-siblings"), Some("2"));
+    assert_eq!(bench.with("PUT", &format!("{doc}?overwrite=true"), &[], "merged").status, 204);
+
+    let tags = "/v1/kv/users/42/tags";
+    bench.post(tags, r#"{"op":"add","members":["opera","jazz"]}"#, r#"{"added":2,"removed":0}"#);
+    bench.reads(&format!("{tags}?contains=opera"), "set", "true");
+    bench.reads(&format!("{tags}?member_prefix=o&limit=100"), "set", r#"{"members":["opera"]}"#);
+    let first = json_of(&bench.get(&format!("{key}?limit=1")));
+    assert_eq!(first["fields"], json!({"low": 3}));
+    let cursor = first["next"].as_str().expect("there is more");
+    let second = json_of(&bench.get(&format!("{key}?limit=1&cursor={cursor}")));
+    assert_eq!((&second["fields"], second["next"].is_string()), (&json!({"tags": []}), true));
 }
