@@ -193,7 +193,12 @@ impl Replica {
             }
             for seq in first..=last.seq {
                 let dot = Dot::new(last.origin, seq);
-                let Some(delta) = rows::get_delta(&rows, self.shard, dot)? else { return Ok(None) };
+                let delta = match rows::get_delta(&rows, self.shard, dot) {
+                    Err(StorageError::Io(error)) => return Err(StorageError::Io(error)),
+                    // A damaged row of the log is found by who needs it: here it only leaves something unknown.
+                    Ok(None) | Err(_) => return Ok(None),
+                    Ok(Some(delta)) => delta,
+                };
                 let of_key = |change: &&Change| (&change.bucket, &change.key) == (place.bucket, place.key);
                 for (path, effect) in delta.changes.iter().filter(of_key).flat_map(|change| &change.effects) {
                     found.extend(rows::written(place.at(path), effect));
