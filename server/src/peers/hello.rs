@@ -162,9 +162,11 @@ mod tests {
         let other_shards = Greeter { shards: 16, ..greeter(1) };
         assert_eq!(other_shards.check(n1.node(), &hello), Err(Close::OtherShards));
         assert_eq!(ours.check(n1.node(), b"{}"), Err(Close::NotUnderstood));
-        let later = String::from_utf8(hello).unwrap().replace("[1,1]", "[2,3]");
+        let later = String::from_utf8(hello).unwrap().replace("[2,2]", "[3,4]");
         assert_eq!(ours.check(n1.node(), later.as_bytes()), Err(Close::NoCommonVersion));
-        let both = later.replace("[2,3]", "[1,3]").replacen('{', "{\"more\":1,", 1);
+        let earlier = later.replace("[3,4]", "[1,1]");
+        assert_eq!(ours.check(n1.node(), earlier.as_bytes()), Err(Close::NoCommonVersion));
+        let both = later.replace("[3,4]", "[2,4]").replacen('{', "{\"more\":1,", 1);
         assert!(ours.check(n1.node(), both.as_bytes()).is_ok(), "what a later version adds is skipped");
     }
 }
