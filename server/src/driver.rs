@@ -59,7 +59,9 @@ const TICK_MS: u64 = 100;
 /// How often the node does a portion of what can wait although others wait, in milliseconds. Otherwise it does when nobody
 /// waits.
 const PORTION_MS: u64 = 10;
-/// While clients ask, the node rests after a portion as long as that took. How long ago the last one may have asked.
+/// While clients ask, the node rests after a portion so many times as long as that took.
+const RESTS: u32 = 3;
+/// How long ago the last of them may have asked.
 const ASKED_LATELY: Duration = Duration::from_millis(50);
 /// How long it looks away from the queue when it rests.
 const REST: Duration = Duration::from_micros(100);
@@ -336,7 +338,7 @@ impl Driver {
             }
             let written = self.write(&mut waiting)?;
             if only_works && self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASKED_LATELY) {
-                self.rests_until = Instant::now() + began.elapsed();
+                self.rests_until = Instant::now() + RESTS * began.elapsed();
             }
             if (!written.is_empty() && self.written.send(written).is_err()) || stops {
                 break;

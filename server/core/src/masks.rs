@@ -93,6 +93,11 @@ impl Mask {
         &self.prefixes
     }
 
+    /// The rows of which something may be alive, if they are known.
+    pub(crate) fn since(&self) -> Option<&BTreeSet<Vec<u8>>> {
+        self.since.as_ref()
+    }
+
     fn prefix_of(&self, row: &[u8]) -> Option<&[u8]> {
         self.prefixes.iter().map(Vec::as_slice).find(|prefix| row.starts_with(prefix))
     }

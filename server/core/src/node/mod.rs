@@ -32,7 +32,9 @@ use crate::name::ShardCount;
 use crate::parking::Parking;
 use crate::planted::Bug;
 use crate::replica::{Common, Draft, Found, Replica, Standing};
-use crate::rows::{self, FORMAT, FORMAT_COUNTED, Origins, Place, Stretch, Unfinished};
+use crate::rows::{
+    self, FORMAT, FORMAT_COUNTED, FORMAT_MARKED, HeadRow, Origins, Place, Stretch, Unfinished,
+};
 use crate::storage::{Batch, Disk, Overlay, Read, StorageError};
 use crate::types::View;
 use alloc::collections::BTreeMap;
@@ -102,6 +104,9 @@ impl Node {
         let origins = Origins::load(disk)?;
         if origins.contains(origin) && !config.planted.has(Bug::OriginReused) {
             return Err(OpenError::OriginUsed(origin));
+        }
+        if format.is_some_and(|(format, _)| format < FORMAT_MARKED) {
+            mark_all(disk, &origins, &mut batch)?;
         }
         let loaded = load(disk, config.shards, &mut batch)?;
         let applied = loaded.iter().map(|found| found.vector.deltas()).fold(0, u64::wrapping_add);
@@ -347,9 +352,62 @@ fn load(disk: &dyn Read, shards: ShardCount, batch: &mut Batch) -> Result<Vec<Fo
     Ok(all)
 }
 
+/// Marks the keys that have content and no head: what is older than format 4 did not.
+fn mark_all(disk: &dyn Read, origins: &Origins, batch: &mut Batch) -> Result<(), StorageError> {
+    let mut last = None;
+    rows::scan_owners(disk, &mut |shard, bucket, key| {
+        let named = Some((shard, bucket, key));
+        if named != last {
+            let (shard, bucket, key) = named.as_ref().expect("it was put there");
+            let place = Place::key(*shard, bucket, key);
+            let is_marked = rows::head_row(disk, place)? != HeadRow::None;
+            if !is_marked && rows::parts(disk, place)?.any() {
+                rows::put_mark(batch, origins, place);
+            }
+            last = named;
+        }
+        Ok(())
+    })
+}
+
 /// How many deltas the notes of the logs' ends cover. Before they were counted, each was noted when it was applied.
 fn noted(disk: &dyn Read) -> Result<u64, StorageError> {
     let mut noted = 0_u64;
     rows::scan_stretches(disk, &mut |_, _, stretch| noted = noted.wrapping_add(stretch.reached))?;
     Ok(noted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RequestId;
+    use crate::name::{Bucket, Key, Member};
+    use crate::replica::write::{Write, WriteRequest};
+    use crate::storage::{MemStorage, Space, Storage as _};
+    use crate::types::set::SetOp;
+    use alloc::vec;
+
+    #[test]
+    fn what_format_3_did_not_mark_is_marked_when_it_is_opened() {
+        let (config, mut disk) = (Config::default(), MemStorage::default());
+        let (bucket, key) = (Bucket::new("b").unwrap(), Key::new(b"k").unwrap());
+        let mut node = Node::open(config.clone(), &disk, OriginId(1)).unwrap();
+        let write = Write::Set(vec![SetOp::Add(vec![Member::new("m").unwrap()])]);
+        let operation = Operation::Write(WriteRequest::of(write));
+        let request = Request { bucket: bucket.clone(), key: key.clone(), operation };
+        let now = Now { mono_ms: 1, wall_ms: 1 };
+        node.step(now, &disk, Input::Request { id: RequestId(1), request }).unwrap();
+        disk.write(&node.end_turn().batch).unwrap();
+        // A format 3 whose head a DELETE took away, while the member was added elsewhere.
+        let head: Vec<Vec<u8>> = disk.rows(Space::Head).map(|(row, _)| row.to_vec()).collect();
+        let mut older = Batch::default();
+        older.delete(Space::Head, head[0].clone());
+        rows::put_format_number(&mut older, 3, config.shards);
+        disk.write(&older).unwrap();
+        let mut node = Node::open(config.clone(), &disk, OriginId(2)).unwrap();
+        disk.write(&node.end_turn().batch).unwrap();
+        let place = Place::key(config.shards.shard_of(&bucket, &key), &bucket, &key);
+        assert_eq!(rows::head_row(&disk, place), Ok(HeadRow::Mark));
+        assert_eq!(rows::get_format(&disk).unwrap().map(|(format, _)| format), Some(FORMAT));
+    }
 }

@@ -8,6 +8,7 @@ use crate::id::{Dot, Seq};
 use crate::masks::{self, Hides, Mask};
 use crate::merkle::Changes;
 use crate::name::Member;
+use crate::path::Path;
 use crate::planted::{Bug, Planted};
 use crate::rows::{self, Content, HeadRow, Origins, Pen, Place};
 use crate::storage::{Batch, Overlay, Read, Space, StorageError};
@@ -83,9 +84,11 @@ impl Replica {
         let dropped = planted.has(Bug::DeltaDropped) && delta.dot.seq.is_multiple_of(8);
         for change in delta.changes.iter().filter(|_| !dropped) {
             let place = Place::key(self.shard, &change.bucket, &change.key);
-            let mut cells = Cells { place, dot: delta.dot, planted, draft, changes, masking, head: None };
+            let mut cells =
+                Cells { place, dot: delta.dot, planted, draft, changes, masking, head: None, puts: false };
             for (path, effect) in &change.effects {
                 cells.place = place.at(path);
+                cells.puts |= puts(path, effect);
                 self.change_cell(&mut cells, delta, effect)?;
             }
             cells.place = place;
@@ -145,6 +148,18 @@ struct Cells<'a, 'd> {
     masking: &'a mut Masking,
     /// What stands in the row of the key's head, once the delta has changed it.
     head: Option<HeadRow>,
+    /// Whether the delta puts something into the key beside its head.
+    puts: bool,
+}
+
+/// Whether an effect puts something into a key beside its head.
+fn puts(path: &Path, effect: &Effect) -> bool {
+    match effect {
+        Effect::Head { put, .. } => put.is_some() && !path.is_root(),
+        Effect::Member { put, .. } => *put,
+        Effect::Increment { .. } => true,
+        Effect::Remove { .. } | Effect::Clear { .. } | Effect::Reset { .. } => false,
+    }
 }
 
 /// A row, what is in it, and what a removal leaves of that.
@@ -335,6 +350,10 @@ impl Cells<'_, '_> {
             Err(_) if self.planted.has(Bug::ErrorReadAsAbsence) => HeadRow::None,
             found => found?,
         };
+        // Where there was neither a head nor a mark, there was no content.
+        if row == HeadRow::None && self.head.is_none() && !self.puts {
+            return Ok(());
+        }
         mark(self.draft, self.changes, self.place, row)
     }
 

@@ -98,7 +98,17 @@ pub struct Replica {
     kept_at: Option<VersionVector>,
     /// Large removals that are not swept yet, and how far the oldest is.
     masks: Masks,
-    swept: Option<(usize, Vec<u8>)>,
+    swept: Option<Swept>,
+}
+
+/// How far the oldest mask is swept.
+#[derive(Clone, Debug, Default)]
+struct Swept {
+    /// In which of its ranges, and from which row on it goes on.
+    range: usize,
+    from: Vec<u8>,
+    /// Whether a row was left.
+    kept: bool,
 }
 
 /// What to do with a delta that arrived.

@@ -1,14 +1,14 @@
 //! What a replica does for itself, in portions: count its rows after an unclean start, check them, cut its log, and empty
 //! itself when a row is damaged.
 
-use super::{Draft, Gate, Replica, Standing, apply};
+use super::{Draft, Gate, Replica, Standing, Swept};
 use crate::delta::Delta;
 use crate::delta_log::{self, Cut};
 use crate::id::{Dot, OriginId, ShardId};
 use crate::masks::{Mask, Masks};
 use crate::merkle::{Counted, Tree};
 use crate::planted::Bug;
-use crate::rows::{self, AtMost, Content, KeptTree, Origins, Pen, Place, Remove, Unfinished};
+use crate::rows::{self, AtMost, Content, HeadRow, KeptTree, Origins, Pen, Place, Remove, Unfinished};
 use crate::storage::{Batch, Overlay, Read, Space, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::collections::BTreeSet;
@@ -205,9 +205,9 @@ impl Replica {
     /// [`StorageError`]; nothing has changed then.
     pub(crate) fn sweep_masks(&mut self, draft: &mut Draft<'_>, rows_max: usize) -> Result<(), StorageError> {
         let Some(mask) = self.masks.first().cloned() else { return Ok(()) };
-        let (number, from) = self.swept.take().unwrap_or_default();
-        let Some(prefix) = mask.prefixes().get::<usize>(number) else {
-            return self.swept_all(draft, &mask);
+        let Swept { range, from, mut kept } = self.swept.take().unwrap_or_default();
+        let Some(prefix) = mask.prefixes().get::<usize>(range) else {
+            return self.swept_all(draft, &mask, kept);
         };
         let (mut seen, mut next, mut swept) = (0, None, Vec::new());
         let (masks, planted) = (&self.masks, self.common.planted);
@@ -220,6 +220,7 @@ impl Replica {
             let before = Content::open(draft.origins, Space::Cell, row, value)?;
             let mut after = before.clone();
             masks.hide(row, &mut after, planted);
+            kept |= after.canonical().is_some();
             if after != before {
                 swept.push((row.to_vec(), before, after));
             }
@@ -233,16 +234,22 @@ impl Replica {
         draft.batch.commit();
         self.count_changes(changes);
         let half = planted.has(Bug::MaskSweptHalf);
-        self.swept = Some(next.filter(|_| !half).map_or((number + 1, Vec::new()), |row| (number, row)));
+        self.swept = Some(match next.filter(|_| !half) {
+            Some(from) => Swept { range, from, kept },
+            None => Swept { range: range + 1, from: Vec::new(), kept },
+        });
         Ok(())
     }
 
-    fn swept_all(&mut self, draft: &mut Draft<'_>, mask: &Mask) -> Result<(), StorageError> {
+    /// All is swept. Where nothing is left of a key without a head, its mark goes as well.
+    fn swept_all(&mut self, draft: &mut Draft<'_>, mask: &Mask, kept: bool) -> Result<(), StorageError> {
         let mut changes = self.changes();
         let key = Place::key(self.shard, &mask.bucket, &mask.key);
         draft.whole(|draft| {
-            let row = rows::head_row(&draft.rows(), key)?;
-            apply::mark(draft, &mut changes, key, row)?;
+            let rows = draft.rows();
+            if !kept && rows::head_row(&rows, key)? == HeadRow::Mark && !is_left(rows, key, mask)? {
+                Pen { batch: draft.batch, origins: draft.origins, changes: &mut changes }.mark(key, false);
+            }
             rows::delete_mask(draft.batch, self.shard, mask.name);
             Ok(())
         })?;
@@ -250,6 +257,18 @@ impl Replica {
         self.masks.drop_first();
         Ok(())
     }
+}
+
+/// Whether something is left of a key of which a mask was swept that left nothing. Where the mask knows what was written meanwhile, the
+/// ranges that were swept are not looked through: on the disk there may be as many traces of what was removed.
+fn is_left(rows: Overlay<'_>, key: Place<'_>, mask: &Mask) -> Result<bool, StorageError> {
+    let Some(since) = mask.since() else { return Ok(rows::parts(&rows, key)?.any()) };
+    for row in since {
+        if rows.get(Space::Cell, row)?.is_some() {
+            return Ok(true);
+        }
+    }
+    rows::any_beside(&rows, key, mask.prefixes())
 }
 
 // -- emptying, and filling again ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use crate::id::OriginId;
 use crate::masks::MASKS_MAX;
 use crate::path::Path;
 use crate::planted::Planted;
-use crate::rows;
+use crate::rows::{self, Parts};
 use crate::types::counter::Slots;
 use crate::types::map::ResetRoom;
 use crate::types::{Failure, Node, Refusal, Stamp, View, choose, map, seen_heads, set, update};
@@ -165,7 +165,11 @@ impl Existing<'_> {
         if !kills.is_empty() {
             effects.push((Path::default(), Effect::Head { kills, put: None }));
         }
-        let parts = rows::parts(view.disk, view.place)?;
+        // Without a head or a mark there is nothing.
+        let parts = match head.is_empty() && self.types.is_empty() {
+            true => Parts::default(),
+            false => rows::parts(view.disk, view.place)?,
+        };
         if takes(Type::Set) && parts.members {
             effects.extend(set::clear(*view, *context, *planted)?.map(|clear| (Path::default(), clear)));
         }

@@ -11,7 +11,7 @@ use crate::context::Seen;
 use crate::delta::Effect;
 use crate::id::{Dot, OriginId, ShardId};
 use crate::merkle::Changes;
-use crate::name::Member;
+use crate::name::{Bucket, Key, Member};
 use crate::path::{Field, Path};
 use crate::storage::{Batch, Read, Space, StorageError, Visit};
 use crate::version_vector::VersionVector;
@@ -98,10 +98,12 @@ impl Pen<'_> {
     /// Marks a key that has content and no head, so that a listing comes by it; or takes the mark away. It is no content, and no digest
     /// counts it.
     pub(crate) fn mark(&mut self, place: Place<'_>, has_content: bool) {
-        let (space, row) = place.head();
         match has_content {
-            true => put_row(self.batch, space, row, Cell::<Head>::default().encode_row(self.origins)),
-            false => self.batch.delete(space, row),
+            true => put_mark(self.batch, self.origins, place),
+            false => {
+                let (space, row) = place.head();
+                self.batch.delete(space, row);
+            }
         }
     }
 
@@ -383,6 +385,45 @@ pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageE
         parts.fields = parts.fields || any(&further)?;
     }
     Ok(parts)
+}
+
+/// Whether a key has anything beside its head that does not begin with one of these.
+pub(crate) fn any_beside(
+    disk: &dyn Read,
+    key: Place<'_>,
+    prefixes: &[Vec<u8>],
+) -> Result<bool, StorageError> {
+    let mut any = false;
+    for kind in keys::SLOT_KIND..=keys::FIELD_MEMBER_KIND {
+        let prefix = [&key.all_parts()[..], &[kind]].concat();
+        if any || prefixes.contains(&prefix) {
+            continue;
+        }
+        disk.scan(Space::Cell, &prefix, &[], &mut |row, value| {
+            any = !keys::is_slot(row) || !open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
+            Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+    }
+    Ok(any)
+}
+
+/// Visits all rows of parts of keys: each with the key that it is of.
+pub(crate) fn scan_owners(
+    disk: &dyn Read,
+    visit: &mut dyn FnMut(ShardId, Bucket, Key) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    disk.scan(Space::Cell, &[], &[], &mut |row, _| {
+        if let Some((shard, bucket, key)) = keys::owner(Space::Cell, row) {
+            visit(shard, bucket, key)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Marks a key that has content and no head.
+pub(crate) fn put_mark(batch: &mut Batch, origins: &Origins, key: Place<'_>) {
+    let (space, row) = key.head();
+    put_row(batch, space, row, Cell::<Head>::default().encode_row(origins));
 }
 
 /// One row of a field.

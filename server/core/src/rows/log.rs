@@ -150,8 +150,12 @@ pub(crate) fn get_format(disk: &dyn Read) -> Result<Option<(u64, u64)>, StorageE
 }
 
 pub(crate) fn put_format(batch: &mut Batch, shards: ShardCount) {
+    put_format_number(batch, FORMAT, shards);
+}
+
+pub(crate) fn put_format_number(batch: &mut Batch, format: u64, shards: ShardCount) {
     let mut body = Vec::new();
-    codec::put_varint(&mut body, FORMAT);
+    codec::put_varint(&mut body, format);
     codec::put_varint(&mut body, u64::from(shards.get()));
     put_row(batch, Space::Meta, alloc::vec![keys::META_FORMAT], body);
 }

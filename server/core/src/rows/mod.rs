@@ -51,10 +51,12 @@ pub(crate) use keys::{heads, owner, shard_of};
 pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
 
 pub(crate) use cells::{
-    Content, FieldName, FieldRow, HeadRow, Parts, Pen, canonical, canonical_form, get_content, get_head,
-    get_member, get_slot, head_row, next_field, parts, scan_canonical, scan_field_slots, scan_fields,
-    scan_members, scan_members_from, scan_shard, slots, written,
+    Content, FieldName, FieldRow, HeadRow, Parts, Pen, any_beside, canonical, canonical_form, get_content,
+    get_head, get_member, get_slot, head_row, next_field, parts, put_mark, scan_canonical, scan_field_slots,
+    scan_fields, scan_members, scan_members_from, scan_owners, scan_shard, slots, written,
 };
+#[cfg(test)]
+pub(crate) use log::put_format_number;
 pub(crate) use log::{
     Stretch, damaged_delta, delete_delta, delete_stretch, first_delta, get_applied, get_delta, get_format,
     has_delta, is_empty, log_row_bytes, put_applied, put_delta, put_format, put_stretch, scan_log,
@@ -68,5 +70,7 @@ pub(crate) use repair::{
 
 /// The number of this layout. A data directory with a greater one is refused.
 pub const FORMAT: u64 = 4;
+/// The first format in which a key that has content and no head is marked.
+pub(crate) const FORMAT_MARKED: u64 = 4;
 /// The first format that counts what was applied. Before, `Meta 03` was written with each delta and always at its end.
 pub(crate) const FORMAT_COUNTED: u64 = 2;

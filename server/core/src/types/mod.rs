@@ -20,7 +20,7 @@ use crate::id::Dot;
 use crate::name::{ContentType, Member};
 use crate::path::{Field, Path};
 use crate::planted::Planted;
-use crate::rows::{self, Origins, Parts, Place};
+use crate::rows::{self, HeadRow, Origins, Parts, Place};
 use crate::storage::{Read, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::vec::Vec;
@@ -355,10 +355,10 @@ impl<'a> View<'a> {
     /// The types under which the key exists, ascending; none if it does not.
     ///
     /// The head says it. A key without one exists by its content: a DELETE took the head away and a concurrent add or
-    /// increment stayed.
+    /// increment stayed. Such a key is marked; where there is no mark, nothing has to be looked for.
     pub(crate) fn types(self, head: &Cell<Head>) -> Result<Vec<Type>, StorageError> {
         let mut types: Vec<Type> = head.siblings().iter().map(|(_, head)| head.key_type()).collect();
-        if types.is_empty() {
+        if types.is_empty() && rows::head_row(self.disk, self.place)? == HeadRow::Mark {
             types.extend(content_types(rows::parts(self.disk, self.place)?));
         }
         types.sort_unstable();
