@@ -49,6 +49,7 @@ fn a_million_members_are_added_to_and_deleted_in_the_middle_of_other_traffic() {
         let deleted = began.elapsed();
         let answer = client.request("GET", "/v1/kv/large/million", &[], b"").expect("it answers");
         assert_eq!(answer.status, 404, "it is gone at once: {}", answer.text());
+        assert_eq!(node.metric("meridian_masks").expect("it is counted"), 1, "its rows are not");
         let swept = wait_swept(&node, began);
         stop.store(true, Ordering::Relaxed);
         (joined(others), deleted, swept)
