@@ -130,16 +130,22 @@ fn everyone_reads(cluster: &Cluster, content: &Content) {
     }
 }
 
-#[test]
-fn a_flipped_bit_of_a_table_heals_while_clients_read() {
-    let scratch = Scratch::new("damage-table");
-    let mut cluster = Cluster::start(scratch.path(), 3).unwrap();
+/// Three nodes with content. In each table of the third one's heads a bit is flipped, and it has started again.
+fn with_damaged_heads(scratch: &Scratch) -> (Cluster, Content) {
+    let mut cluster = Cluster::start(scratch.path(), 3).expect("the cluster works");
     let content = write_content(&cluster);
-    cluster.nodes[N3].terminate().unwrap();
+    cluster.nodes[N3].terminate().expect("the cluster works");
     for table in tables(&cluster.nodes[N3], "head") {
         flip(&table);
     }
-    cluster.nodes[N3].spawn().unwrap();
+    cluster.nodes[N3].spawn().expect("the cluster works");
+    (cluster, content)
+}
+
+#[test]
+fn a_flipped_bit_of_a_table_heals_while_clients_read() {
+    let scratch = Scratch::new("damage-table");
+    let (mut cluster, content) = with_damaged_heads(&scratch);
     read_until_healed(&cluster.nodes[N3], &content);
     everyone_reads(&cluster, &content);
     let found = fs::read_to_string(aside(&cluster.nodes[N3], 1).join("FOUND")).unwrap();
@@ -154,13 +160,7 @@ fn a_flipped_bit_of_a_table_heals_while_clients_read() {
 #[test]
 fn damage_that_only_a_listing_meets_heals() {
     let scratch = Scratch::new("damage-listing");
-    let mut cluster = Cluster::start(scratch.path(), 3).unwrap();
-    let content = write_content(&cluster);
-    cluster.nodes[N3].terminate().unwrap();
-    for table in tables(&cluster.nodes[N3], "head") {
-        flip(&table);
-    }
-    cluster.nodes[N3].spawn().unwrap();
+    let (cluster, content) = with_damaged_heads(&scratch);
     let (node, began) = (&cluster.nodes[N3], Instant::now());
     while !(lists_all(node, &content) && aside(node, 1).join("HANDED_OVER").exists()) {
         assert!(began.elapsed() < PATIENCE, "it is not healed: {}", node.log());
