@@ -336,55 +336,32 @@ impl Parts {
     }
 }
 
-/// What a key, or a field, has beside its head. Where a key has nothing, one row is touched.
+/// What a key, or a field, has beside its head.
 pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageError> {
-    let mut parts = Parts::default();
-    if place.path.is_root() {
-        let prefix = place.all_parts();
-        let mut next = Some(keys::SLOT_KIND);
-        while let Some(kind) = next.take() {
-            let from = [&prefix[..], &[kind]].concat();
-            disk.scan(Space::Cell, &prefix, &from, &mut |row, value| {
-                let kind = row.get(prefix.len()).copied().unwrap_or(0xff);
-                let unspent = || Ok(!open_row(Space::Cell, row, value, Slot::decode)?.is_spent());
-                match kind {
-                    keys::SLOT_KIND if !unspent()? => return Ok(ControlFlow::Continue(())),
-                    keys::FIELD_SLOT_KIND if !unspent()? => return Ok(ControlFlow::Continue(())),
-                    keys::SLOT_KIND => parts.slots = true,
-                    keys::MEMBER_KIND => parts.members = true,
-                    keys::FIELD_HEAD_KIND | keys::FIELD_SLOT_KIND | keys::FIELD_MEMBER_KIND => {
-                        parts.fields = true;
-                    }
-                    _ => {}
-                }
-                next = (kind < keys::FIELD_HEAD_KIND).then(|| kind + 1);
-                Ok(ControlFlow::Break(()))
-            })?;
+    let fields = [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND];
+    let mut parts = Parts {
+        slots: any_row(disk, &place.slots())?,
+        members: any_row(disk, &place.members())?,
+        fields: false,
+    };
+    for kind in fields {
+        let mut below = place.below(kind);
+        if !place.path.is_root() {
+            below.push(keys::PATH_ON);
         }
-        return Ok(parts);
-    }
-    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
-        let below = place.below(kind);
-        let own = [&below[..], &[keys::PATH_END]].concat();
-        let further = [&below[..], &[keys::PATH_ON]].concat();
-        let any = |prefix: &[u8]| {
-            let mut any = false;
-            disk.scan(Space::Cell, prefix, &[], &mut |row, value| {
-                let spent = kind == keys::FIELD_SLOT_KIND
-                    && open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
-                any = !spent;
-                Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-            Ok::<bool, StorageError>(any)
-        };
-        match kind {
-            keys::FIELD_SLOT_KIND => parts.slots = any(&own)?,
-            keys::FIELD_MEMBER_KIND => parts.members = any(&own)?,
-            _ => {}
-        }
-        parts.fields = parts.fields || any(&further)?;
+        parts.fields = parts.fields || any_row(disk, &below)?;
     }
     Ok(parts)
+}
+
+/// Whether there is a part of a key that begins so, spent slots apart.
+fn any_row(disk: &dyn Read, prefix: &[u8]) -> Result<bool, StorageError> {
+    let mut any = false;
+    disk.scan(Space::Cell, prefix, &[], &mut |row, value| {
+        any = !keys::is_slot(row) || !open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
+        Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(any)
 }
 
 /// Whether a key has anything beside its head that does not begin with one of these.
@@ -393,18 +370,13 @@ pub(crate) fn any_beside(
     key: Place<'_>,
     prefixes: &[Vec<u8>],
 ) -> Result<bool, StorageError> {
-    let mut any = false;
     for kind in keys::SLOT_KIND..=keys::FIELD_MEMBER_KIND {
         let prefix = [&key.all_parts()[..], &[kind]].concat();
-        if any || prefixes.contains(&prefix) {
-            continue;
+        if !prefixes.contains(&prefix) && any_row(disk, &prefix)? {
+            return Ok(true);
         }
-        disk.scan(Space::Cell, &prefix, &[], &mut |row, value| {
-            any = !keys::is_slot(row) || !open_row(Space::Cell, row, value, Slot::decode)?.is_spent();
-            Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
     }
-    Ok(any)
+    Ok(false)
 }
 
 /// Visits all rows of parts of keys: each with the key that it is of.
