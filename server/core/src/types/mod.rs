@@ -13,13 +13,13 @@ pub mod register;
 pub mod set;
 
 use crate::cell::{Blob, Cell, Head, Type, VALUE_BYTES_MAX};
-use crate::context::Context;
+use crate::context::{Context, Seen};
 use crate::delta::Effect;
 use crate::hlc::Hlc;
 use crate::id::Dot;
 use crate::name::{ContentType, Member};
 use crate::path::{Field, Path};
-use crate::planted::Planted;
+use crate::planted::{Bug, Planted};
 use crate::rows::{self, HeadRow, Origins, Parts, Place};
 use crate::storage::{Read, StorageError};
 use crate::version_vector::VersionVector;
@@ -387,6 +387,20 @@ pub(crate) fn choose(types: &[Type], named: Option<Type>) -> Result<Option<Type>
 /// Whether a write takes a dot away: always, or if its context has seen it.
 pub(crate) fn takes_away(context: Option<&Context>, dot: Dot) -> bool {
     context.is_none_or(|context| context.covers(dot))
+}
+
+/// The context of a removal that has seen less than its replica has, and what the removal takes away then: a context is not
+/// believed beyond its replica. `None` where all is taken away.
+pub(crate) fn part_seen<'a>(
+    view: View<'_>,
+    context: Option<&'a Context>,
+    planted: Planted,
+) -> Option<(&'a Context, Seen)> {
+    let context = context?;
+    if planted.has(Bug::ContextTrusted) {
+        return Some((context, context.seen.clone()));
+    }
+    (!context.seen.includes(view.vector)).then(|| (context, context.seen.within(view.vector)))
 }
 
 /// The head's siblings of some types that a write takes away.

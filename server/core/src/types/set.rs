@@ -3,13 +3,13 @@
 //! A member is in the set if a dot of it is alive. An add puts a fresh dot and takes away the ones it saw; a remove
 //! takes away the ones it saw; a concurrent add's dot it did not see, so the member stays.
 
-use super::{View, missing_head, takes_away};
+use super::{View, missing_head, part_seen, takes_away};
 use crate::cell::{Cell, Head};
 use crate::context::Context;
 use crate::delta::Effect;
 use crate::id::Dot;
 use crate::name::Member;
-use crate::planted::{Bug, Planted};
+use crate::planted::Planted;
 use crate::rows;
 use crate::storage::StorageError;
 use alloc::collections::BTreeMap;
@@ -84,8 +84,7 @@ pub(crate) fn clear(
     context: Option<&Context>,
     planted: Planted,
 ) -> Result<Option<Effect>, StorageError> {
-    let trusted = planted.has(Bug::ContextTrusted);
-    let Some(context) = context.filter(|context| trusted || !context.seen.includes(view.vector)) else {
+    let Some((context, seen)) = part_seen(view, context, planted) else {
         let any = rows::parts(view.disk, view.place)?.members;
         return Ok(any.then_some(Effect::Clear { seen: None }));
     };
@@ -95,7 +94,6 @@ pub(crate) fn clear(
         any = cell.dots().any(|dot| context.covers(dot)) || looked > COUNTED_MAX;
         if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let seen = if trusted { context.seen.clone() } else { context.seen.within(view.vector) };
     Ok(any.then_some(Effect::Clear { seen: Some(seen) }))
 }
 

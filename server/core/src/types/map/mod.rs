@@ -13,12 +13,14 @@ mod read;
 pub(crate) use read::{Room, head_bytes, head_value, page, read};
 
 use super::counter::{CounterOp, Slots};
-use super::{Failure, Node, Refusal, Stamp, View, Write, content_types, missing_head, takes_away, update};
+use super::{
+    Failure, Node, Refusal, Stamp, View, Write, content_types, missing_head, part_seen, takes_away, update,
+};
 use crate::cell::{Cell, Head, Slot, SlotId, Type};
 use crate::context::Context;
 use crate::delta::{self, Effect};
 use crate::path::Path;
-use crate::planted::{Bug, Planted};
+use crate::planted::Planted;
 use crate::rows::{self, FieldRow};
 use crate::storage::StorageError;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -296,17 +298,11 @@ pub(crate) fn removal(
     room: &mut ResetRoom,
 ) -> Result<Vec<(Path, Effect)>, Failure> {
     let mut effects = resets(view, context, room)?;
-    let trusted = planted.has(Bug::ContextTrusted);
-    let context = context.filter(|context| trusted || !context.seen.includes(view.vector));
-    let any = match context {
-        None => any_below(view)?,
-        Some(context) => any_seen_below(view, context)?,
+    let (any, seen) = match part_seen(view, context, planted) {
+        None => (any_below(view)?, None),
+        Some((context, seen)) => (any_seen_below(view, context)?, Some(seen)),
     };
     if any {
-        let seen = context.map(|context| match trusted {
-            true => context.seen.clone(),
-            false => context.seen.within(view.vector),
-        });
         effects.insert(0, (view.place.path.clone(), Effect::Remove { seen }));
     }
     Ok(effects)
