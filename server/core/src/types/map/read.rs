@@ -131,6 +131,10 @@ pub(crate) fn page(
     while let Some(name) = rows::next_field(view.disk, view.place, &from)? {
         let field = name.field().filter(|field| field.as_str().starts_with(prefix));
         let Some(field) = field else { break };
+        if fields_max == 0 {
+            // Nobody asks what it is.
+            return Ok((fields, true));
+        }
         from = FieldName::after(&field);
         let mut path = view.place.path.fields().to_vec();
         path.push(field.clone());
