@@ -381,12 +381,29 @@ mod tests {
         assert_eq!(survey.unreadable(&disk), 5, "each shard's, as nothing says more");
     }
 
+    /// Names origins in the database's table, as a replica does with the first delta of each.
+    fn name_origins(disk: &mut Damaged, named: impl Iterator<Item = OriginId>) {
+        let (mut batch, mut origins) = (Batch::default(), rows::Origins::default());
+        for origin in named {
+            origins.number(&mut batch, origin);
+        }
+        disk.disk.write(&batch).unwrap();
+    }
+
+    #[test]
+    fn what_stands_between_two_stretches_of_damage_is_found_by_its_origins_name() {
+        // A leap from the first stretch ends behind the second, and the way back leads to the second's end.
+        let deltas = [delta(0, 1, &[]), delta(2, 1, &[]), delta(3, 1, &[])];
+        let mut disk = disk_with(&deltas, &[(place(2, 1), place(2, 2)), (place(3, 2), place(3, 2))]);
+        assert_eq!(salvage(&disk, &[]).1, [(0, 1)], "nothing names the last");
+        name_origins(&mut disk, deltas.iter().map(|delta| delta.dot.origin));
+        assert_eq!(salvage(&disk, &[]).1, [(0, 1), (3, 1)]);
+    }
+
     #[test]
     fn an_origin_that_only_the_table_names_is_found() {
         let mut disk = disk_with(&[delta(7, 1, &[])], &[]);
-        let (mut batch, mut origins) = (Batch::default(), rows::Origins::default());
-        origins.number(&mut batch, OriginId(7));
-        disk.disk.write(&batch).unwrap();
+        name_origins(&mut disk, [OriginId(7)].into_iter());
         // Scans do not come as far, a read of the row does.
         disk.bad = vec![(0, place(7, 0)), (place(7, 2), Place::MAX)];
         let (_, given, _) = salvage(&disk, &[]);
@@ -410,7 +427,8 @@ mod tests {
             }
             let bad: Vec<(Place, Place)> =
                 bad.iter().map(|(origin, seq, more)| (place(*origin, *seq), place(*origin, seq + more))).collect();
-            let disk = disk_with(&deltas, &bad);
+            let mut disk = disk_with(&deltas, &bad);
+            name_origins(&mut disk, vector.iter().map(|dot| dot.origin));
             let (_, given, salvaged) = salvage(&disk, &[]);
             let mut expected = VersionVector::default();
             for delta in &deltas {
