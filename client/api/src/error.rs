@@ -129,6 +129,11 @@ codes! {
 }
 
 impl Code {
+    /// The code of a word; `None` where this version knows none.
+    pub fn of(word: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == word)
+    }
+
     /// What became of the request, unless the problem says otherwise.
     pub fn outcome(self) -> Outcome {
         match self {
@@ -212,9 +217,11 @@ mod tests {
 
     #[test]
     fn codes_stand_in_order_of_their_statuses_and_once() {
+        assert_eq!(Code::of("of_a_later_version"), None);
         assert!(Code::ALL.is_sorted_by(|a, b| a.status() <= b.status()));
         for code in Code::ALL {
             assert_eq!(Code::ALL.iter().filter(|other| other.as_str() == code.as_str()).count(), 1, "{code}");
+            assert_eq!(Code::of(code.as_str()), Some(*code));
         }
     }
 }

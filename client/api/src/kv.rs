@@ -12,6 +12,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub const ROOT: &str = "/v1/kv/";
 /// What stands before the bucket in the path that shows a key on every replica.
 pub const INSPECT_ROOT: &str = "/v1/inspect/";
+/// Where policies are: of one bucket under its name.
+pub const BUCKETS: &str = "/v1/buckets";
 /// The query parameter for a key as base64url without padding.
 pub const KEY64: &str = "key64";
 
@@ -28,6 +30,16 @@ pub fn key_path(bucket: &str, key: &[u8]) -> String {
 /// The path that shows a key on every replica: `/v1/inspect/users/42`.
 pub fn inspect_path(bucket: &str, key: &[u8]) -> String {
     path_under(INSPECT_ROOT, bucket, key)
+}
+
+/// The path of a bucket's keys: `/v1/kv/users`.
+pub fn bucket_path(bucket: &str) -> String {
+    format!("{ROOT}{}", encoded(bucket))
+}
+
+/// The path of a bucket's policy: `/v1/buckets/users`.
+pub fn policy_path(bucket: &str) -> String {
+    format!("{BUCKETS}/{}", encoded(bucket))
 }
 
 fn path_under(root: &str, bucket: &str, key: &[u8]) -> String {
@@ -91,6 +103,15 @@ mod tests {
     fn a_key_is_inspected_under_the_same_name() {
         assert_eq!(inspect_path("users", b"42/a b"), "/v1/inspect/users/42/a%20b");
         assert_eq!(inspect_path("b", b".."), "/v1/inspect/b?key64=Li4");
+    }
+
+    #[test]
+    fn a_bucket_has_a_path_for_its_keys_and_one_for_its_policy() {
+        assert_eq!(
+            (bucket_path("users"), policy_path("users")),
+            ("/v1/kv/users".into(), "/v1/buckets/users".into())
+        );
+        assert_eq!(bucket_path("a/b"), "/v1/kv/a%2Fb");
     }
 
     #[test]

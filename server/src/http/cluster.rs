@@ -8,6 +8,7 @@ use crate::published::ReplicaStanding;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
+use meridian_api::cluster::{Cluster, Convergence, Member, Replica, Shard};
 use meridian_api::error::Code;
 use meridian_core::id::NodeId;
 use serde::{Deserialize, Serialize};
@@ -21,62 +22,31 @@ pub(super) const ASK_TIME_MAX: Duration = Duration::from_secs(1);
 const LINKS_BYTES_MAX: usize = 64 << 10;
 const JSON: &str = "application/json";
 
-#[derive(Serialize)]
-struct ClusterView {
-    cluster: uuid::Uuid,
-    /// The node that answers.
-    node: String,
-    shards: usize,
-    /// Who holds which shard: there is no map yet.
-    placement: &'static str,
-    epoch: u64,
-    coordinator: Option<String>,
-    members: Vec<MemberView>,
-}
-
-#[derive(Serialize)]
-struct MemberView {
-    name: String,
-    id: uuid::Uuid,
-    region: String,
-    address: String,
-    /// `self`, `connected` or `unreachable`, as the node that answers sees it.
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    silent_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    round_trip_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queued_bytes: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unreachable_ms: Option<u64>,
-}
-
 /// The members, and this node's view of its peers.
 pub(super) fn view(app: &App) -> Answer {
     let members = app.peers.view();
     let own = members.iter().find(|view| matches!(view.standing, Standing::Own));
     let node = own.map(|view| view.member.name.clone()).unwrap_or_default();
-    json(&ClusterView {
-        cluster: app.peers.cluster(),
+    json(&Cluster {
+        cluster: app.peers.cluster().to_string(),
         node,
         shards: app.door.published().standings.all().count(),
-        placement: "every member holds every shard",
+        placement: "every member holds every shard".into(),
         epoch: 0,
         coordinator: None,
         members: members.into_iter().map(member_view).collect(),
     })
 }
 
-fn member_view(view: PeerView) -> MemberView {
+fn member_view(view: PeerView) -> Member {
     let member = view.member;
     let (name, region, address) = (member.name, member.region, member.address);
-    let base = |state| MemberView {
+    let base = |state: &str| Member {
         name,
-        id: member.id,
+        id: member.id.to_string(),
         region,
         address,
-        state,
+        state: state.into(),
         silent_ms: None,
         round_trip_ms: None,
         queued_bytes: None,
@@ -84,46 +54,19 @@ fn member_view(view: PeerView) -> MemberView {
     };
     match view.standing {
         Standing::Own => base("self"),
-        Standing::Connected { silence, round_trip, queued_bytes } => MemberView {
+        Standing::Connected { silence, round_trip, queued_bytes } => Member {
             silent_ms: Some(silence.as_millis() as u64),
             round_trip_ms: Some((round_trip.as_secs_f64() * 1e5).round() / 100.0),
             queued_bytes: Some(queued_bytes),
             ..base("connected")
         },
         Standing::Unreachable { since } => {
-            MemberView { unreachable_ms: since.map(|since| since.as_millis() as u64), ..base("unreachable") }
+            Member { unreachable_ms: since.map(|since| since.as_millis() as u64), ..base("unreachable") }
         }
     }
 }
 
 // -- convergence --------------------------------------------------------------------------------------------------------
-
-#[derive(Serialize)]
-struct ConvergenceView {
-    converged: bool,
-    /// How many members were asked, the node itself among them.
-    asked: usize,
-    unreachable: Vec<String>,
-    shards: Vec<ShardView>,
-}
-
-#[derive(Serialize)]
-struct ShardView {
-    shard: usize,
-    converged: bool,
-    replicas: Vec<ReplicaView>,
-}
-
-#[derive(Serialize)]
-struct ReplicaView {
-    node: String,
-    vv: BTreeMap<String, u64>,
-    /// The root of its Merkle tree; `null` while its rows are counted after an unclean start.
-    root: Option<String>,
-    /// The replica has a damaged row, or is being filled anew, and answers nobody.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    quarantined: bool,
-}
 
 /// Asks every member what it has applied, and compares.
 pub(super) async fn convergence(app: &App, parts: &Parts) -> Answer {
@@ -157,12 +100,12 @@ pub(super) async fn convergence(app: &App, parts: &Parts) -> Answer {
     if let Some(view) = members.iter().find(|view| matches!(view.standing, Standing::Own)) {
         replicas.insert(view.member.name.clone(), own);
     }
-    let shards: Vec<ShardView> = (0..shards).map(|shard| compare(shard, &replicas)).collect();
+    let shards: Vec<Shard> = (0..shards).map(|shard| compare(shard, &replicas)).collect();
     // A node that came empty and was to join others does not know yet who they are.
     let met = !app.state.is_filling();
     let converged = met && shards.iter().all(|shard| shard.converged) && replicas.len() == members.len();
     let shards = shards.into_iter().filter(|shard| all || !shard.converged).collect();
-    json(&ConvergenceView { converged, asked: members.len(), unreachable, shards })
+    json(&Convergence { converged, asked: members.len(), unreachable, shards })
 }
 
 fn wants_all(query: &str) -> Result<bool, Refused> {
@@ -177,18 +120,18 @@ fn wants_all(query: &str) -> Result<bool, Refused> {
 }
 
 /// Replicas agree when they have applied the same and hold the same: equal version vectors and equal roots, all in service.
-fn compare(shard: usize, replicas: &BTreeMap<String, Vectors>) -> ShardView {
+fn compare(shard: usize, replicas: &BTreeMap<String, Vectors>) -> Shard {
     let found: Vec<(&String, &ReplicaStanding)> =
         replicas.iter().filter_map(|(name, standings)| Some((name, standings.get(shard)?))).collect();
     let equal = found.windows(2).all(|two| two[0].1 == two[1].1);
     let proven = found.iter().all(|(_, standing)| standing.in_service && standing.root.is_some());
-    let replicas = found.into_iter().map(|(name, standing)| ReplicaView {
+    let replicas = found.into_iter().map(|(name, standing)| Replica {
         node: name.clone(),
         vv: standing.vector.iter().map(|dot| (dot.origin.to_string(), dot.seq)).collect(),
         root: standing.root.map(|root| format!("{root:032x}")),
         quarantined: !standing.in_service,
     });
-    ShardView { shard, converged: equal && proven, replicas: replicas.collect() }
+    Shard { shard, converged: equal && proven, replicas: replicas.collect() }
 }
 
 // -- links --------------------------------------------------------------------------------------------------------------

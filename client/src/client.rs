@@ -1,0 +1,285 @@
+//! The client: which node is asked, and what happens when it does not answer.
+
+use crate::bucket::Bucket;
+use crate::call::Call;
+use crate::endpoint::Endpoint;
+use crate::error::{Attempt, Error, Kind, total};
+use crate::health::Table;
+use crate::request::{Answer, Method, Request};
+use crate::retry::{is_safe_again, pause};
+use crate::transport::{Failure, Transport};
+use meridian_api::cluster::{Cluster, Convergence};
+use meridian_api::error::Outcome;
+use std::future::IntoFuture;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// A client of a cluster. It is cheap to clone, and all clones share connections and what is known of the nodes.
+///
+/// **Which node is asked.** The first of the endpoints that is well; so name the nearest first. One that cannot be reached, does not
+/// answer in time, or says that it does not serve is left alone for a pause that doubles from 0.2 s to 20 s. Then the client looks
+/// at it with a request of its own, `GET /readyz`, and returns to it once it serves: no call of yours pays for looking.
+///
+/// **What is sent again**, to the next node, until the time of the call is up:
+/// - what a node has not applied and another may: no connection, or a refusal for now (503, 507), whatever the call is;
+/// - when it is not known whether it was applied (the connection broke, or no answer came), only a call that leaves the same when it
+///   is done twice: reads, and all writes but increments and a put to a [`Multi`](crate::Multi). Such a write happens
+///   once or more between its begin and its end: if somebody else writes the key in between, the second time is the later of
+///   the two writes. [`Builder::repeat_writes`] turns that off.
+///
+/// Each call ends within its [time](Builder::timeout), with an answer or an [`Error`].
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoints: Vec<Endpoint>,
+    health: Mutex<Table>,
+    transport: Transport,
+    /// How many more calls may be under way.
+    free: Semaphore,
+    settings: Builder,
+}
+
+/// Settings of a [`Client`], with what holds unless they are set.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    timeout: Duration,
+    attempt_timeout: Duration,
+    connect_timeout: Duration,
+    calls_max: usize,
+    repeats_writes: bool,
+    user_agent: String,
+}
+
+/// How a node has fared, as this client knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The node.
+    pub endpoint: Endpoint,
+    /// Nothing is known against it.
+    pub is_well: bool,
+    /// How often in a row it failed.
+    pub failures: u32,
+}
+
+impl Builder {
+    /// How long a call may take in all, with everything that is sent again. 10 s unless set; each call may
+    /// [say its own](Call::timeout).
+    pub fn timeout(self, timeout: Duration) -> Builder {
+        Builder { timeout, ..self }
+    }
+
+    /// How long one node may take before the next one is asked, where a call is safe to be sent again and there is a next one. 3 s
+    /// unless set.
+    pub fn attempt_timeout(self, attempt_timeout: Duration) -> Builder {
+        Builder { attempt_timeout, ..self }
+    }
+
+    /// How long a connection may take to be made. 1 s unless set.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Builder {
+        Builder { connect_timeout, ..self }
+    }
+
+    /// How many calls may be under way at a time, each on a connection of its own; further ones wait. 64 unless set, at least 1.
+    pub fn calls_max(self, calls_max: usize) -> Builder {
+        Builder { calls_max: calls_max.clamp(1, Semaphore::MAX_PERMITS), ..self }
+    }
+
+    /// Whether a write is sent again of which it is not known whether it was applied, where doing it twice leaves the same. It is,
+    /// unless set.
+    pub fn repeat_writes(self, repeats_writes: bool) -> Builder {
+        Builder { repeats_writes, ..self }
+    }
+
+    /// How the client calls itself to the nodes.
+    pub fn user_agent(self, user_agent: impl Into<String>) -> Builder {
+        Builder { user_agent: user_agent.into(), ..self }
+    }
+
+    /// A client of these nodes, the preferred one first. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// There is no endpoint, or one is not like `http://host:port`: [`Kind::Invalid`].
+    pub fn connect<E: AsRef<str>>(self, endpoints: impl IntoIterator<Item = E>) -> Result<Client, Error> {
+        let parsed = endpoints.into_iter().map(|endpoint| endpoint.as_ref().parse());
+        let endpoints = parsed
+            .collect::<Result<Vec<Endpoint>, String>>()
+            .map_err(|why| Error::invalid("connect", why))?;
+        if endpoints.is_empty() {
+            return Err(Error::invalid("connect", "name at least one endpoint, like http://127.0.0.1:7480"));
+        }
+        Ok(Client(Arc::new(Inner {
+            health: Mutex::new(Table::new(endpoints.len())),
+            transport: Transport::new(self.connect_timeout, self.calls_max, self.user_agent.clone()),
+            free: Semaphore::new(self.calls_max),
+            endpoints,
+            settings: self,
+        })))
+    }
+}
+
+impl Client {
+    /// A client of these nodes, the preferred one first. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub fn connect<E: AsRef<str>>(endpoints: impl IntoIterator<Item = E>) -> Result<Client, Error> {
+        Client::builder().connect(endpoints)
+    }
+
+    /// Settings for a client.
+    pub fn builder() -> Builder {
+        Builder {
+            timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(1),
+            calls_max: 64,
+            repeats_writes: true,
+            user_agent: concat!("meridian-client/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+
+    /// A bucket. It need not exist: the first write makes it.
+    pub fn bucket(&self, name: impl Into<String>) -> Bucket {
+        Bucket::new(self.clone(), name.into())
+    }
+
+    /// The cluster, as the node that answers sees it.
+    pub fn cluster(&self) -> Call<Cluster> {
+        Call::json(self, Request::new(Method::GET, "/v1/cluster"))
+    }
+
+    /// Whether all replicas agree, and the shards that differ. The node that answers asks all members, for a second at most.
+    pub fn convergence(&self) -> Call<Convergence> {
+        Call::json(self, Request::new(Method::GET, "/v1/cluster/convergence"))
+    }
+
+    /// Makes many calls at once, as many at a time as [the client may](Builder::calls_max), and gives what came of each, in their
+    /// order.
+    ///
+    /// ```no_run
+    /// # async fn example(client: meridian_client::Client) -> Result<(), meridian_client::Error> {
+    /// let users = client.bucket("users");
+    /// let puts = (0..100).map(|n| users.register(format!("{n}")).put("new"));
+    /// for put in client.all(puts).await {
+    ///     put?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn all<C, T>(&self, calls: impl IntoIterator<Item = C>) -> Vec<Result<T, Error>>
+    where
+        C: IntoFuture<Output = Result<T, Error>>,
+    {
+        futures_util::future::join_all(calls.into_iter().map(IntoFuture::into_future)).await
+    }
+
+    /// How each node has fared, in the order in which they were named.
+    pub fn standings(&self) -> Vec<Standing> {
+        let health = self.health();
+        let standings = self.0.endpoints.iter().zip(health.all());
+        let standings = standings.map(|(endpoint, health)| Standing {
+            endpoint: endpoint.clone(),
+            is_well: health.is_well(),
+            failures: health.failures,
+        });
+        standings.collect()
+    }
+
+    /// Sends a request as it stands, with the client's time: for what has no call of its own.
+    ///
+    /// # Errors
+    /// As of every call; a refusal too, also that nothing is there.
+    pub async fn send(&self, request: Request) -> Result<Answer, Error> {
+        self.send_within(&request, self.0.settings.timeout).await
+    }
+
+    /// Sends a request to one node after the other until one answers, within a time.
+    pub(crate) async fn send_within(&self, request: &Request, time_max: Duration) -> Result<Answer, Error> {
+        let deadline = Instant::now() + time_max;
+        self.look_at_those_that_were_down();
+        let Ok(Ok(_turn)) = tokio::time::timeout_at(deadline, self.0.free.acquire()).await else {
+            return Err(Error::new(request.name(), Kind::Busy, Outcome::NotApplied, Vec::new()));
+        };
+        let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
+        let mut failures: Vec<(usize, Failure)> = Vec::new();
+        for round in 1.. {
+            let order = self.health().order();
+            for (place, node) in order.iter().enumerate() {
+                // The last one has all the time there is: nobody is left to be asked instead.
+                let is_cut_short = is_repeatable && place + 1 < order.len();
+                let until = if is_cut_short {
+                    deadline.min(Instant::now() + self.0.settings.attempt_timeout)
+                } else {
+                    deadline
+                };
+                let failure = match self.attempt(*node, request, until).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                };
+                let ends = !is_safe_again(is_repeatable, &failure);
+                failures.push((*node, failure));
+                if ends || Instant::now() >= deadline {
+                    return Err(self.given_up(request, failures));
+                }
+            }
+            let asked_for =
+                failures.iter().rev().take(order.len()).filter_map(|(_, failure)| failure.retry_after).min();
+            let pause = pause(round, fastrand::f64()).max(asked_for.unwrap_or_default());
+            if Instant::now() + pause >= deadline {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        Err(self.given_up(request, failures))
+    }
+
+    async fn attempt(&self, node: usize, request: &Request, until: Instant) -> Result<Answer, Failure> {
+        let sent = self.0.transport.send(&self.0.endpoints[node], request, until).await;
+        match &sent {
+            Err(failure) if failure.is_down => {
+                self.health().failed(node, Instant::now().into(), fastrand::f64());
+            }
+            _ => self.health().well(node),
+        }
+        sent
+    }
+
+    /// Looks whether nodes that have been left alone for long enough serve again; no call waits for it.
+    fn look_at_those_that_were_down(&self) {
+        let now = Instant::now();
+        while let Some(node) = self.health().due(now.into()) {
+            let client = self.clone();
+            tokio::spawn(async move {
+                let ready = Request::new(Method::GET, "/readyz");
+                let until = Instant::now() + client.0.settings.attempt_timeout;
+                // How it fared is kept; nobody waits for the answer.
+                drop(client.attempt(node, &ready, until).await);
+            });
+        }
+    }
+
+    fn given_up(&self, request: &Request, failures: Vec<(usize, Failure)>) -> Error {
+        let outcome = total(failures.iter().map(|(_, failure)| failure.outcome));
+        // What a node said, or that there was one, says more than that another could not be reached.
+        let telling =
+            failures.iter().rfind(|(_, failure)| failure.kind != Kind::Unreachable).or(failures.last());
+        let kind = telling.map_or(Kind::Unreachable, |(_, failure)| failure.kind.clone());
+        let attempt = |(node, failure): (usize, Failure)| Attempt {
+            endpoint: self.0.endpoints[node].clone(),
+            what: failure.what,
+        };
+        Error::new(request.name(), kind, outcome, failures.into_iter().map(attempt).collect())
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.0.settings.timeout
+    }
+
+    fn health(&self) -> MutexGuard<'_, Table> {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,274 @@
+//! Lists in pages: the keys of a bucket, the members of a set.
+//!
+//! A page costs a node the same wherever it begins, and pages together are no snapshot: what is written behind the place that was
+//! reached is seen, and what nobody touches is listed exactly once.
+
+use crate::call::Call;
+use crate::client::Client;
+use crate::error::Error;
+use crate::request::{Method, Request};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use meridian_api::kv::{key64, with_parameter};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+
+/// The keys of a bucket, in byte order: says which, and then gives them one by one or in pages.
+///
+/// ```no_run
+/// # async fn example(client: meridian_client::Client) -> Result<(), meridian_client::Error> {
+/// let mut keys = client.bucket("users").keys().prefix("42/").with_values();
+/// while let Some(entry) = keys.next().await? {
+///     println!("{} is a {}", entry.name(), entry.kind);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Keys {
+    pages: Pages,
+    unread: VecDeque<Entry>,
+}
+
+/// The members of a set, in byte order, one by one or in pages.
+#[derive(Debug)]
+pub struct Members {
+    pages: Pages,
+    unread: VecDeque<String>,
+}
+
+/// A page of keys.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The keys.
+    pub keys: Vec<Entry>,
+    /// With a delimiter, what many keys begin with, each once.
+    pub prefixes: Vec<Vec<u8>>,
+}
+
+/// A key as it is listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its type; `conflict` where it has several.
+    pub kind: String,
+    /// The types, where it has several.
+    pub types: Vec<String>,
+    /// Of a register: what its value is.
+    pub content_type: Option<String>,
+    /// Of a register: how long its value is.
+    pub bytes: Option<u64>,
+    /// Its value, where values were asked for and it can be shown: JSON as itself, text as a string, other bytes as
+    /// `{"base64":"…"}`. Numbers beyond 64 bits are rounded; read the key for all digits.
+    pub value: Option<serde_json::Value>,
+}
+
+impl Entry {
+    /// The key as text; what is not UTF-8 in it is shown as `�`.
+    pub fn name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+}
+
+impl Keys {
+    pub(crate) fn new(client: Client, path: String) -> Keys {
+        Keys { pages: Pages::new(client, path), unread: VecDeque::new() }
+    }
+
+    /// Only keys that begin so.
+    pub fn prefix(self, prefix: impl AsRef<[u8]>) -> Keys {
+        self.bytes("prefix", "prefix64", prefix.as_ref())
+    }
+
+    /// Only keys from this one on.
+    pub fn start(self, start: impl AsRef<[u8]>) -> Keys {
+        self.bytes("start", "start64", start.as_ref())
+    }
+
+    /// Only keys before this one.
+    pub fn end(self, end: impl AsRef<[u8]>) -> Keys {
+        self.bytes("end", "end64", end.as_ref())
+    }
+
+    /// From the last to the first. What `start` and `end` mean stays.
+    pub fn reverse(self) -> Keys {
+        self.parameter("reverse", "true")
+    }
+
+    /// Keys that have this behind the prefix are not listed one by one: see [`Page::prefixes`].
+    pub fn delimiter(self, delimiter: &str) -> Keys {
+        self.parameter("delimiter", delimiter)
+    }
+
+    /// How many a page has at most: 1 to 1,000, 100 if not said.
+    pub fn page_size(self, keys: u16) -> Keys {
+        self.parameter("limit", &keys.to_string())
+    }
+
+    /// With values.
+    pub fn with_values(self) -> Keys {
+        self.parameter("values", "true")
+    }
+
+    /// The next page; `None` behind the last. A page may be empty though more follow.
+    ///
+    /// # Errors
+    /// As of every call. Nothing is passed over: it may be asked for again.
+    pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
+        let page: Option<(KeyPage, String)> = self.pages.next().await?;
+        page.map(|(page, request)| page.decoded().map_err(|why| Error::strange(request, why))).transpose()
+    }
+
+    /// The next key; `None` behind the last. Prefixes are passed over.
+    ///
+    /// # Errors
+    /// As [`Keys::next_page`].
+    pub async fn next(&mut self) -> Result<Option<Entry>, Error> {
+        while self.unread.is_empty() {
+            let Some(page) = self.next_page().await? else { return Ok(None) };
+            self.unread.extend(page.keys);
+        }
+        Ok(self.unread.pop_front())
+    }
+
+    fn bytes(self, name: &str, name64: &str, bytes: &[u8]) -> Keys {
+        match str::from_utf8(bytes) {
+            Ok(text) => self.parameter(name, text),
+            Err(_) => self.parameter(name64, &key64(bytes)),
+        }
+    }
+
+    fn parameter(mut self, name: &str, value: &str) -> Keys {
+        self.pages.path = with_parameter(&self.pages.path, name, value);
+        self
+    }
+}
+
+impl Members {
+    pub(crate) fn new(client: Client, path: String) -> Members {
+        Members { pages: Pages::new(client, path), unread: VecDeque::new() }
+    }
+
+    /// The next page; `None` behind the last.
+    ///
+    /// # Errors
+    /// As of every call. Nothing is passed over: it may be asked for again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<String>>, Error> {
+        let page: Option<(MemberPage, String)> = self.pages.next().await?;
+        Ok(page.map(|(page, _)| page.members))
+    }
+
+    /// The next member; `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`Members::next_page`].
+    pub async fn next(&mut self) -> Result<Option<String>, Error> {
+        while self.unread.is_empty() {
+            let Some(page) = self.next_page().await? else { return Ok(None) };
+            self.unread.extend(page);
+        }
+        Ok(self.unread.pop_front())
+    }
+}
+
+// -- pages as they come --------------------------------------------------------------------------------------------------
+
+/// Pages one after the other, by their cursors.
+#[derive(Debug)]
+struct Pages {
+    client: Client,
+    path: String,
+    next: Next,
+}
+
+#[derive(Debug)]
+enum Next {
+    First,
+    At(String),
+    Nothing,
+}
+
+/// What every page has.
+#[derive(Deserialize)]
+struct Cursor {
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MemberPage {
+    members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct KeyPage {
+    keys: Vec<Listed>,
+    #[serde(default)]
+    prefixes: Vec<String>,
+    #[serde(default)]
+    prefixes64: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    key: Option<String>,
+    key64: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    types: Vec<String>,
+    content_type: Option<String>,
+    bytes: Option<u64>,
+    value: Option<serde_json::Value>,
+}
+
+impl Pages {
+    fn new(client: Client, path: String) -> Pages {
+        Pages { client, path, next: Next::First }
+    }
+
+    /// The next page, and the request that it answers.
+    async fn next<P: DeserializeOwned + Send + 'static>(&mut self) -> Result<Option<(P, String)>, Error> {
+        let path = match &self.next {
+            Next::First => self.path.clone(),
+            Next::At(cursor) => with_parameter(&self.path, "cursor", cursor),
+            Next::Nothing => return Ok(None),
+        };
+        let request = Request::new(Method::GET, path);
+        let name = request.name();
+        let (cursor, page) = Call::new(&self.client, Ok(request), |answer| {
+            Ok((crate::call::json::<Cursor>(answer)?, crate::call::json::<P>(answer)?))
+        })
+        .await?;
+        self.next = cursor.next.map_or(Next::Nothing, Next::At);
+        Ok(Some((page, name)))
+    }
+}
+
+impl KeyPage {
+    fn decoded(self) -> Result<Page, String> {
+        let keys = self.keys.into_iter().map(Listed::decoded).collect::<Result<_, _>>()?;
+        let mut prefixes: Vec<Vec<u8>> = self.prefixes.into_iter().map(String::into_bytes).collect();
+        for prefix in &self.prefixes64 {
+            prefixes.push(bytes_of(prefix)?);
+        }
+        Ok(Page { keys, prefixes })
+    }
+}
+
+impl Listed {
+    fn decoded(self) -> Result<Entry, String> {
+        let key = match (self.key, self.key64) {
+            (Some(key), _) => key.into_bytes(),
+            (None, Some(key)) => bytes_of(&key)?,
+            (None, None) => return Err("an entry has no key".into()),
+        };
+        let Listed { kind, types, content_type, bytes, value, .. } = self;
+        Ok(Entry { key, kind, types, content_type, bytes, value })
+    }
+}
+
+fn bytes_of(key64: &str) -> Result<Vec<u8>, String> {
+    BASE64_URL_SAFE_NO_PAD.decode(key64).map_err(|error| format!("{key64:?} is no base64url: {error}"))
+}
