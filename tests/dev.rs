@@ -57,6 +57,36 @@ fn start_in(scratch: &Path, directory: &str, base: u16) -> Child {
         .expect("it starts")
 }
 
+/// What README prints of the quickstart.
+fn printed() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).expect("README is there");
+    let command = "$ cargo run --release -p meridian-client --example quickstart\n";
+    let (_, printed) = readme.split_once(command).expect("README shows the quickstart");
+    printed.split("```").next().expect("it ends").to_owned()
+}
+
+#[test]
+fn the_quickstart_prints_what_the_readme_says() {
+    let (scratch, base) = (Scratch::new("quickstart"), free_base(24_000));
+    let mut dev = start(scratch.path(), base);
+    let mut lines = BufReader::new(dev.stdout.take().expect("it is piped")).lines();
+    wait("ready", || lines.next().expect("it goes on").expect("it is text") == "ready");
+    let endpoints: Vec<String> = (base..base + 3).map(|port| format!("http://127.0.0.1:{port}")).collect();
+    // A second run finds nothing of the first one.
+    for _ in 0..2 {
+        let run = Command::new(std::env::var_os("CARGO").expect("cargo runs the tests"))
+            .args(["run", "--release", "--quiet", "-p", "meridian-client", "--example", "quickstart"])
+            .env("MERIDIAN_ENDPOINTS", endpoints.join(","))
+            .output()
+            .expect("it runs");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        assert_eq!(String::from_utf8_lossy(&run.stdout), printed());
+    }
+    signal("-TERM", dev.id().into());
+    assert!(dev.wait().expect("it ends").success());
+}
+
 #[test]
 fn a_cluster_for_development_says_what_runs_and_ends_all_of_it() {
     let (scratch, base) = (Scratch::new("dev"), free_base(20_000));

@@ -158,6 +158,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same key, whatever type it has.
+    pub(crate) fn of_any_type(&self) -> Place {
+        Place { kind: None, ..self.clone() }
+    }
+
     /// The path, with the type and these parameters.
     pub(crate) fn path(&self, parameters: &[(&str, &str)]) -> String {
         let kind = self.kind.map(|kind| ("type", kind));

@@ -243,6 +243,8 @@ impl Client {
             Err(failure) if failure.is_down => {
                 self.health().failed(node, Instant::now().into(), fastrand::f64());
             }
+            // Nothing was sent, so nothing was learnt.
+            Err(failure) if matches!(failure.kind, Kind::Invalid(_)) => {}
             _ => self.health().well(node),
         }
         sent

@@ -23,7 +23,8 @@
 //! - **What was seen is carried for you.** [`Multi::update`] replaces what it has read and nothing else. Elsewhere a read
 //!   that is kept ([`Seen`]) limits what a later call takes away: `tags.clear().seen(&read.context)`.
 //!
-//! It runs on tokio, and speaks HTTP/1.1 without TLS, as the nodes do.
+//! It runs on tokio, and speaks HTTP/1.1 without TLS, as the nodes do. Its connections live in the runtime in which they were made, so use
+//! a client in one runtime.
 
 mod bucket;
 mod call;

@@ -272,10 +272,31 @@ impl NodeProcess {
     /// # Errors
     /// When it does not end in time.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        let id = self.child.as_ref().context("it is running")?.id();
-        let told = Command::new("kill").args(["-TERM", &id.to_string()]).status()?;
-        ensure!(told.success(), "kill ended with {told}");
+        self.signal("-TERM")?;
         self.wait()
+    }
+
+    /// Stops it in its tracks: its connections stay, and it answers nothing until [`NodeProcess::go_on`].
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Ends what [`NodeProcess::freeze`] did.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let id = self.child.as_ref().context("it is running")?.id();
+        let told = Command::new("kill").args([name, &id.to_string()]).status()?;
+        ensure!(told.success(), "kill ended with {told}");
+        Ok(())
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {

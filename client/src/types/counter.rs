@@ -28,8 +28,8 @@ impl Handle<Counter> {
     }
 
     /// Sets it to zero: takes away what the node has seen, and what others count at the same time stays. Gives what it then is.
-    /// Where nothing is there, nothing is made, and it gives `None`.
-    pub fn reset(&self) -> Change<Option<i128>> {
+    /// Where nothing is there, nothing is made.
+    pub fn reset(&self) -> Change<i128> {
         Change::new(self.place.post(&json!({"op": "reset"}), true, json))
     }
 }

@@ -49,8 +49,8 @@ impl Handle<Flag> {
     }
 
     /// Disables it: takes away the enables that the node has seen, so it gives `true` where a concurrent one wins. Where nothing is
-    /// there, nothing is made, and it gives `None`.
-    pub fn disable(&self) -> Change<Option<bool>> {
+    /// there, nothing is made.
+    pub fn disable(&self) -> Change<bool> {
         Change::new(self.place.post(&json!({"op": "disable"}), true, json))
     }
 }

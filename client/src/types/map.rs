@@ -36,7 +36,8 @@ impl Handle<Map> {
 
     /// Reads a field; `None` where nothing is there.
     pub fn get_field<T: DeserializeOwned + Send + 'static>(&self, path: impl Into<Path>) -> Call<Option<T>> {
-        self.place.get(&[("path", &path.into().pointer())], |answer| json(answer).map(Some))
+        // With a path, a type would be the field's.
+        self.place.of_any_type().get(&[("path", &path.into().pointer())], |answer| json(answer).map(Some))
     }
 
     /// Changes fields: says what, any number of times, and applies all together, or none, when awaited.
@@ -90,7 +91,7 @@ impl Changes {
         Changes { is_repeatable: false, ..self }.with(path, json!({"op": "increment", "by": by}))
     }
 
-    /// Sets a counter to zero.
+    /// Sets a counter to zero. With [`Changes::seen`], what a node counted is left whole if it has counted on since.
     pub fn reset(self, path: impl Into<Path>) -> Changes {
         self.with(path, json!({"op": "reset"}))
     }
