@@ -44,7 +44,7 @@ pub enum Kind {
 }
 
 /// One time that a call was sent, or could not be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The node.
     pub endpoint: Endpoint,
@@ -127,9 +127,12 @@ impl fmt::Display for Error {
         }
         // A refusal at the first node has said it all.
         let said_all = matches!(kind, Kind::Refused { .. }) && attempts.len() <= 1;
-        for (place, Attempt { endpoint, what }) in attempts.iter().filter(|_| !said_all).enumerate() {
+        for (place, (attempt, times)) in counted(attempts).iter().filter(|_| !said_all).enumerate() {
             let joint = if place == 0 { " (" } else { "; " };
-            write!(f, "{joint}{endpoint}: {what}")?;
+            write!(f, "{joint}{}: {}", attempt.endpoint, attempt.what)?;
+            if *times > 1 {
+                write!(f, ", {times} times")?;
+            }
         }
         if !said_all && !attempts.is_empty() {
             f.write_str(")")?;
@@ -139,6 +142,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The attempts, each with how often it was made: what happened again at the same node is told once.
+fn counted(attempts: &[Attempt]) -> Vec<(&Attempt, usize)> {
+    let mut counted: Vec<(&Attempt, usize)> = Vec::new();
+    for attempt in attempts {
+        match counted.iter_mut().find(|(known, _)| *known == attempt) {
+            Some((_, times)) => *times += 1,
+            None => counted.push((attempt, 1)),
+        }
+    }
+    counted
+}
 
 /// What became of a call by all its attempts: one that was applied settles it, and one of which nothing is known leaves it open.
 pub(crate) fn total(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
@@ -192,6 +207,16 @@ mod tests {
             "PUT /k: wrong_type: it is a set (http://n0:7480: the connection ended; http://n1:7480: wrong_type); it is not known \
              whether it was applied: read before you send it again"
         );
+    }
+
+    #[test]
+    fn what_happened_again_at_the_same_node_is_told_once() {
+        let [first, second] = &attempts(&["refused", "no route"])[..] else { unreachable!("two attempts") };
+        let again = [first, second, first, second, first].map(Clone::clone).to_vec();
+        let error = Error::new("GET /k".into(), Kind::Unreachable, Outcome::NotApplied, again).to_string();
+        let expected =
+            "(http://n0:7480: refused, 3 times; http://n1:7480: no route, 2 times); nothing was sent";
+        assert!(error.contains(expected), "{error}");
     }
 
     #[test]
