@@ -22,7 +22,7 @@ use tokio::time::Instant;
 /// answer in time, or says that it does not serve is left alone for a pause that doubles from 0.2 s to 20 s. Then the client looks
 /// at it with a request of its own, `GET /readyz`, and returns to it once it serves: no call of yours pays for looking.
 ///
-/// **What is sent again**, to the next node, until the time of the call is up:
+/// **What is sent again**, to the next node, until the time of the call is up, or [its rounds](Builder::rounds_max):
 /// - what a node has not applied and another may: no connection, or a refusal for now (503, 507), whatever the call is;
 /// - when it is not known whether it was applied (the connection broke, or no answer came), only a call that leaves the same when it
 ///   is done twice: reads, and all writes but increments and a put to a [`Multi`](crate::Multi). Such a write happens
@@ -49,6 +49,7 @@ pub struct Builder {
     timeout: Duration,
     attempt_timeout: Duration,
     connect_timeout: Duration,
+    rounds_max: u32,
     calls_max: usize,
     repeats_writes: bool,
     user_agent: String,
@@ -81,6 +82,12 @@ impl Builder {
     /// How long a connection may take to be made. 1 s unless set.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Builder {
         Builder { connect_timeout, ..self }
+    }
+
+    /// How often all nodes are asked, one after the other, before a call is given up though there is time left. As often as there is
+    /// time unless set, at least once. A person who waits for an answer wants few.
+    pub fn rounds_max(self, rounds_max: u32) -> Builder {
+        Builder { rounds_max: rounds_max.max(1), ..self }
     }
 
     /// How many calls may be under way at a time, each on a connection of its own; further ones wait. 64 unless set, at least 1.
@@ -136,6 +143,7 @@ impl Client {
             timeout: Duration::from_secs(10),
             attempt_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(1),
+            rounds_max: u32::MAX,
             calls_max: 64,
             repeats_writes: true,
             user_agent: concat!("meridian-client/", env!("CARGO_PKG_VERSION")).into(),
@@ -206,7 +214,7 @@ impl Client {
         };
         let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
         let mut failures: Vec<(usize, Failure)> = Vec::new();
-        for round in 1.. {
+        for round in 1..=self.0.settings.rounds_max {
             let order = self.health().order();
             for (place, node) in order.iter().enumerate() {
                 // The last one has all the time there is: nobody is left to be asked instead.
@@ -229,7 +237,7 @@ impl Client {
             let asked_for =
                 failures.iter().rev().take(order.len()).filter_map(|(_, failure)| failure.retry_after).min();
             let pause = pause(round, fastrand::f64()).max(asked_for.unwrap_or_default());
-            if Instant::now() + pause >= deadline {
+            if round == self.0.settings.rounds_max || Instant::now() + pause >= deadline {
                 break;
             }
             tokio::time::sleep(pause).await;

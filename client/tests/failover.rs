@@ -242,6 +242,16 @@ async fn all_nodes_are_asked_again_until_time_is_up() {
 }
 
 #[tokio::test]
+async fn nodes_are_asked_no_more_often_than_was_said() {
+    let (first, second) = (Node::start(&[NOT_READY]).await, Node::start(&[NOT_READY]).await);
+    for (rounds, attempts) in [(0, 2), (1, 2), (2, 4)] {
+        let patient = Client::builder().rounds_max(rounds);
+        let error = increment(&of(patient, &[&first, &second])).await.expect_err("nobody serves");
+        ends(&error, Outcome::NotApplied, attempts);
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_hangs_is_left_for_another_where_that_is_safe() {
     let (first, second) = (Node::start(&[Does::Hangs]).await, Node::start(&[NUMBER]).await);
     let began = Instant::now();
