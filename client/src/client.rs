@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::error::{Attempt, Error, Kind, total};
 use crate::health::Table;
+use crate::list::Policies;
 use crate::request::{Answer, Method, Request};
 use crate::retry::{is_safe_again, pause};
 use crate::transport::{Failure, Transport};
@@ -153,6 +154,11 @@ impl Client {
     /// A bucket. It need not exist: the first write makes it.
     pub fn bucket(&self, name: impl Into<String>) -> Bucket {
         Bucket::new(self.clone(), name.into())
+    }
+
+    /// The policies that were declared, by their buckets.
+    pub fn policies(&self) -> Policies {
+        Policies::new(self.clone())
     }
 
     /// The cluster, as the node that answers sees it.

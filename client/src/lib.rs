@@ -45,7 +45,7 @@ pub use call::{Call, Change, Changed, Context, Seen};
 pub use client::{Builder, Client, Standing};
 pub use endpoint::Endpoint;
 pub use error::{Attempt, Error, Kind};
-pub use list::{Entry, Keys, Members, Page};
+pub use list::{Entry, Keys, Members, Page, Policies};
 pub use meridian_api::cluster;
 pub use meridian_api::error::{Code, Outcome};
 pub use path::Path;

@@ -1,17 +1,19 @@
-//! Lists in pages: the keys of a bucket, the members of a set.
+//! Lists in pages: the keys of a bucket, the members of a set, the policies of a cluster.
 //!
 //! A page costs a node the same wherever it begins, and pages together are no snapshot: what is written behind the place that was
 //! reached is seen, and what nobody touches is listed exactly once.
 
+use crate::bucket::Policy;
 use crate::call::Call;
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::{Method, Request};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use meridian_api::kv::{key64, with_parameter};
+use meridian_api::kv::{self, key64, with_parameter};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use std::collections::VecDeque;
 
 /// The keys of a bucket, in byte order: says which, and then gives them one by one or in pages.
@@ -37,6 +39,10 @@ pub struct Members {
     pages: Pages,
     unread: VecDeque<String>,
 }
+
+/// The policies that were declared, by their buckets in order, in pages.
+#[derive(Debug)]
+pub struct Policies(Pages);
 
 /// A page of keys.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +127,14 @@ impl Keys {
         page.map(|(page, request)| page.decoded().map_err(|why| Error::strange(request, why))).transpose()
     }
 
+    /// The next page as the node gave it, for who passes it on: numbers keep their text. Its fields stand in `docs/http-api.md`.
+    ///
+    /// # Errors
+    /// As [`Keys::next_page`].
+    pub async fn next_page_as_given(&mut self) -> Result<Option<Box<RawValue>>, Error> {
+        Ok(self.pages.next().await?.map(|(page, _)| page))
+    }
+
     /// The next key; `None` behind the last. Prefixes are passed over.
     ///
     /// # Errors
@@ -173,6 +187,21 @@ impl Members {
     }
 }
 
+impl Policies {
+    pub(crate) fn new(client: Client) -> Policies {
+        Policies(Pages::new(client, kv::BUCKETS.into()))
+    }
+
+    /// The next page: buckets and their policies; `None` behind the last.
+    ///
+    /// # Errors
+    /// As of every call. Nothing is passed over: it may be asked for again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<(String, Policy)>>, Error> {
+        let page: Option<(PolicyPage, String)> = self.0.next().await?;
+        Ok(page.map(|(page, _)| page.buckets.into_iter().map(|it| (it.bucket, it.policy)).collect()))
+    }
+}
+
 // -- pages as they come --------------------------------------------------------------------------------------------------
 
 /// Pages one after the other, by their cursors.
@@ -199,6 +228,18 @@ struct Cursor {
 #[derive(Deserialize)]
 struct MemberPage {
     members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PolicyPage {
+    buckets: Vec<Declared>,
+}
+
+#[derive(Deserialize)]
+struct Declared {
+    bucket: String,
+    #[serde(flatten)]
+    policy: Policy,
 }
 
 #[derive(Deserialize)]
