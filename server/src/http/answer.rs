@@ -130,7 +130,7 @@ fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-/// Stored bytes never run as a page: what a browser is told of everything under `/v1/kv`.
+/// Stored bytes never run as a page: what a browser is told of everything under `/v1/kv` and `/v1/inspect`.
 pub(super) fn harmless(answer: &mut Answer) {
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -111,12 +111,15 @@ impl App {
             }
             Err(refused) => refused.into(),
         };
-        if parts.uri.path().starts_with("/v1/kv/") {
+        let path = parts.uri.path();
+        if path.starts_with("/v1/kv/") || path.starts_with("/v1/inspect/") {
             answer::harmless(&mut answer);
+        }
+        if path.starts_with("/v1/kv/") {
             answer.headers_mut().insert(SERVED_BY, self.served_by.clone());
         }
         self.metrics.request(&parts.method, answer.status());
-        if parts.uri.path().starts_with("/v1/kv/") {
+        if path.starts_with("/v1/kv/") {
             let reads = matches!(parts.method, Method::GET | Method::HEAD);
             let seconds = if reads { &self.metrics.read_seconds } else { &self.metrics.write_seconds };
             seconds.record(began.elapsed().as_secs_f64());
