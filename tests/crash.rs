@@ -144,7 +144,7 @@ fn a_context_is_good_after_a_restart() {
     let scratch = Scratch::new("again");
     let mut node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
     let put = node.request("PUT", "/v1/kv/b/k", &[], b"v").expect("it answers");
-    let context = put.header("meridian-context").expect("it has one").to_string();
+    let context = put.context();
     node.kill().expect("it runs");
     node.restart().expect("it starts again");
     let deleted = node.request("DELETE", "/v1/kv/b/k", &[("meridian-context", &context)], b"");

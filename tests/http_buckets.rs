@@ -1,128 +1,103 @@
 //! `/v1/buckets` over real sockets, as `docs/http-api.md` has it: one node, and three that are cut off from each other.
 
+use meridian_tests::bench::Bench;
 use meridian_tests::cluster::Cluster;
-use meridian_tests::http::{Answer, Client};
-use meridian_tests::process::{NodeProcess, Scratch};
+use meridian_tests::process::Scratch;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long anything may take: nothing is claimed of it here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node by itself with a connection to it.
-struct Bench {
-    client: Client,
-    node: NodeProcess,
-    _scratch: Scratch,
+fn declare(bench: &Bench, bucket: &str, policy: &str) {
+    let answer = bench.done("PUT", &format!("/v1/buckets/{bucket}"), policy);
+    assert_eq!(answer.header("meridian-consistency"), Some("local"));
 }
 
-impl Bench {
-    fn new(name: &str) -> Bench {
-        let scratch = Scratch::new(name);
-        let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
-        let client = node.client().expect("it listens");
-        Bench { client, node, _scratch: scratch }
-    }
+fn policy(bench: &Bench, target: &str) -> Value {
+    let answer = bench.done("GET", &format!("/v1/buckets{target}"), "");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.json()
+}
 
-    fn ask(&mut self, method: &str, target: &str, body: &str) -> Answer {
-        let answer = self.client.request(method, target, &[], body.as_bytes());
-        answer.unwrap_or_else(|error| panic!("{method} {target}: {error:#}"))
-    }
-
-    fn done(&mut self, method: &str, target: &str, body: &str) -> Answer {
-        let answer = self.ask(method, target, body);
-        assert!((200..300).contains(&answer.status), "{method} {target} {body}: {}", answer.text());
-        answer
-    }
-
-    fn declare(&mut self, bucket: &str, policy: &str) {
-        let answer = self.done("PUT", &format!("/v1/buckets/{bucket}"), policy);
-        assert_eq!((answer.status, answer.header("meridian-consistency")), (204, Some("local")));
-    }
-
-    fn policy(&mut self, target: &str) -> Value {
-        let answer = self.done("GET", &format!("/v1/buckets{target}"), "");
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-        serde_json::from_slice(&answer.body).expect("JSON")
-    }
-
-    fn type_of(&mut self, key: &str) -> Option<String> {
-        self.done("GET", &format!("/v1/kv/{key}"), "").header("meridian-type").map(str::to_string)
-    }
+fn type_of(bench: &Bench, key: &str) -> Option<String> {
+    bench.done("GET", &format!("/v1/kv/{key}"), "").header("meridian-type").map(str::to_string)
 }
 
 #[test]
 fn a_policy_is_read_as_it_was_declared_and_replaced_whole() {
-    let mut bench = Bench::new("buckets-policy");
+    let bench = Bench::new("buckets-policy");
     let nothing = json!({"bucket": "b", "declared": false, "defaults": {}});
-    assert_eq!(bench.policy("/b"), nothing);
-    bench.declare("b", r#"{"defaults":{"put":"multi","observe":"min"}}"#);
+    assert_eq!(policy(&bench, "/b"), nothing);
+    declare(&bench, "b", r#"{"defaults":{"put":"multi","observe":"min"}}"#);
     let text = bench.done("GET", "/v1/buckets/b", "").text();
     assert_eq!(text, r#"{"bucket":"b","declared":true,"defaults":{"observe":"min","put":"multi"}}"#);
     let head = bench.done("HEAD", "/v1/buckets/b", "");
-    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.body.is_empty());
     assert_eq!(head.header("content-length"), Some(&text.len().to_string()[..]));
-    bench.declare("b", r#"{"defaults":{"put":"register"}}"#);
-    assert_eq!(bench.policy("/b"), json!({"bucket": "b", "declared": true, "defaults": {"put": "register"}}));
+    declare(&bench, "b", r#"{"defaults":{"put":"register"}}"#);
+    assert_eq!(
+        policy(&bench, "/b"),
+        json!({"bucket": "b", "declared": true, "defaults": {"put": "register"}})
+    );
     for empty in ["{}", r#"{"defaults":{}}"#] {
-        bench.declare("b", empty);
-        assert_eq!(bench.policy("/b"), json!({"bucket": "b", "declared": true, "defaults": {}}));
+        declare(&bench, "b", empty);
+        assert_eq!(policy(&bench, "/b"), json!({"bucket": "b", "declared": true, "defaults": {}}));
     }
     for _ in 0..2 {
-        assert_eq!(bench.done("DELETE", "/v1/buckets/b", "").status, 204);
-        assert_eq!(bench.policy("/b"), nothing);
+        bench.done("DELETE", "/v1/buckets/b", "");
+        assert_eq!(policy(&bench, "/b"), nothing);
     }
-    bench.declare("b", "{}");
-    assert_eq!(bench.policy("/b")["declared"], true);
+    declare(&bench, "b", "{}");
+    assert_eq!(policy(&bench, "/b")["declared"], true);
 }
 
 #[test]
 fn a_policy_holds_for_keys_that_are_created_afterwards_and_takes_none_away() {
-    let mut bench = Bench::new("buckets-defaults");
+    let bench = Bench::new("buckets-defaults");
     bench.done("PUT", "/v1/kv/b/before", "a");
-    bench.declare("b", r#"{"defaults":{"put":"multi","observe":"min","add":"set"}}"#);
+    declare(&bench, "b", r#"{"defaults":{"put":"multi","observe":"min","add":"set"}}"#);
     bench.done("PUT", "/v1/kv/b/before", "b");
-    assert_eq!(bench.type_of("b/before").as_deref(), Some("register"));
+    assert_eq!(type_of(&bench, "b/before").as_deref(), Some("register"));
     let put = bench.done("PUT", "/v1/kv/b/put", "a");
     assert_eq!(put.header("meridian-type"), Some("multi"));
-    let unseen = bench.ask("PUT", "/v1/kv/b/put", "b");
-    assert_eq!((unseen.status, unseen.field("code").as_str()), (428, "context_required"));
+    bench.refused("PUT", "/v1/kv/b/put", "b", (428, "context_required"));
     bench.done("POST", "/v1/kv/b/set", r#"{"op":"set","value":1}"#);
-    assert_eq!(bench.type_of("b/set").as_deref(), Some("multi"), "set is a PUT");
+    assert_eq!(type_of(&bench, "b/set").as_deref(), Some("multi"), "set is a PUT");
     for (value, lowest) in [(5, "5"), (7, "5"), (-1, "-1")] {
         let body = json!({"op": "observe", "value": value}).to_string();
-        assert_eq!(bench.done("POST", "/v1/kv/b/seen", &body).text(), lowest);
+        bench.post("/v1/kv/b/seen", &body, lowest);
     }
     bench.done("PUT", "/v1/kv/b/named?type=register", "a");
-    assert_eq!(bench.type_of("b/named").as_deref(), Some("register"));
+    assert_eq!(type_of(&bench, "b/named").as_deref(), Some("register"));
     bench.done("PUT", "/v1/kv/other/put", "a");
-    assert_eq!(bench.type_of("other/put").as_deref(), Some("register"), "another bucket");
+    assert_eq!(type_of(&bench, "other/put").as_deref(), Some("register"), "another bucket");
     bench.done("DELETE", "/v1/buckets/b", "");
-    assert_eq!(bench.type_of("b/put").as_deref(), Some("multi"));
+    assert_eq!(type_of(&bench, "b/put").as_deref(), Some("multi"));
     bench.done("PUT", "/v1/kv/b/after", "a");
-    assert_eq!(bench.type_of("b/after").as_deref(), Some("register"));
+    assert_eq!(type_of(&bench, "b/after").as_deref(), Some("register"));
     // Where no key was ever written, and where all are gone, a policy is there all the same.
     bench.done("DELETE", "/v1/kv/b/put", "");
-    assert_eq!(bench.policy("/b")["declared"], false);
+    assert_eq!(policy(&bench, "/b")["declared"], false);
 }
 
 #[test]
 fn declared_buckets_are_listed_in_order_and_in_pages() {
-    let mut bench = Bench::new("buckets-list");
-    assert_eq!(bench.policy(""), json!({"buckets": []}));
+    let bench = Bench::new("buckets-list");
+    assert_eq!(policy(&bench, ""), json!({"buckets": []}));
     bench.done("PUT", "/v1/kv/undeclared/k", "a");
     for number in [3, 1, 4, 0, 2] {
-        bench.declare(&format!("b{number}"), r#"{"defaults":{"put":"multi"}}"#);
+        declare(&bench, &format!("b{number}"), r#"{"defaults":{"put":"multi"}}"#);
     }
-    bench.declare("b", "{}");
-    bench.declare("gone", "{}");
+    declare(&bench, "b", "{}");
+    declare(&bench, "gone", "{}");
     bench.done("DELETE", "/v1/buckets/gone", "");
     let mut all = vec![json!({"bucket": "b", "defaults": {}})];
     all.extend((0..5).map(|number| json!({"bucket": format!("b{number}"), "defaults": {"put": "multi"}})));
-    assert_eq!(bench.policy(""), json!({"buckets": all}));
+    assert_eq!(policy(&bench, ""), json!({"buckets": all}));
     let (mut found, mut target) = (Vec::new(), "?limit=4".to_string());
     for expected in [4, 2] {
-        let page = bench.policy(&target);
+        let page = policy(&bench, &target);
         let buckets = page["buckets"].as_array().expect("a list");
         assert_eq!(buckets.len(), expected);
         found.extend(buckets.clone());
@@ -132,14 +107,13 @@ fn declared_buckets_are_listed_in_order_and_in_pages() {
         }
     }
     assert_eq!((found, &target[..]), (all, ""));
-    let head = bench.done("HEAD", "/v1/buckets", "");
-    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(bench.done("HEAD", "/v1/buckets", "").body.is_empty());
 }
 
 #[test]
 fn what_is_no_policy_no_bucket_or_no_method_is_refused_and_changes_nothing() {
-    let mut bench = Bench::new("buckets-strict");
-    bench.declare("b", r#"{"defaults":{"put":"multi"}}"#);
+    let bench = Bench::new("buckets-strict");
+    declare(&bench, "b", r#"{"defaults":{"put":"multi"}}"#);
     let long = format!("/v1/buckets/{}", "b".repeat(129));
     for (method, target, body, status, code) in [
         ("PUT", "/v1/buckets/b", "", 400, "body_invalid"),
@@ -166,35 +140,28 @@ fn what_is_no_policy_no_bucket_or_no_method_is_refused_and_changes_nothing() {
         ("PUT", "/v1/kv/_buckets/b", "{}", 400, "bucket_invalid"),
         ("GET", "/v1/inspect/_buckets/b", "", 400, "bucket_invalid"),
     ] {
-        let answer = bench.ask(method, target, body);
-        let found = (answer.status, answer.field("code"));
-        assert_eq!(found, (status, code.to_string()), "{method} {target:.60} {body}");
+        bench.refused(method, target, body, (status, code));
     }
     let large = format!("{{{}}}", " ".repeat(70_000));
-    assert_eq!(bench.ask("PUT", "/v1/buckets/b", &large).field("code"), "request_too_large");
-    // The connection was closed, for the rest of the body is not read.
-    bench.client = bench.node.client().expect("it listens");
+    bench.refused("PUT", "/v1/buckets/b", &large, (413, "request_too_large"));
     for (method, target, allow) in [
         ("POST", "/v1/buckets/b", "GET, HEAD, PUT, DELETE"),
         ("PATCH", "/v1/buckets/b", "GET, HEAD, PUT, DELETE"),
         ("PUT", "/v1/buckets", "GET, HEAD"),
         ("DELETE", "/v1/buckets", "GET, HEAD"),
     ] {
-        let answer = bench.ask(method, target, "");
+        let answer = bench.with(method, target, &[], "");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
     }
-    let conditional = bench.client.request("PUT", "/v1/buckets/b", &[("if-match", "x")], b"{}");
-    assert_eq!(conditional.expect("it answers").field("code"), "condition_needs_strong");
-    let context = bench.client.request("GET", "/v1/buckets/b", &[("meridian-context", "x")], b"");
-    assert_eq!(context.expect("it answers").field("code"), "unknown_parameter");
-    assert_eq!(bench.policy("/b")["defaults"], json!({"put": "multi"}));
+    for (method, header, code) in
+        [("PUT", "if-match", "condition_needs_strong"), ("GET", "meridian-context", "unknown_parameter")]
+    {
+        bench.refused_with(method, "/v1/buckets/b", &[(header, "x")], "{}", (400, code));
+    }
+    assert_eq!(policy(&bench, "/b")["defaults"], json!({"put": "multi"}));
 }
 
 // -- three nodes --------------------------------------------------------------------------------------------------------
-
-fn json_of(answer: &Answer) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
-}
 
 #[test]
 fn a_policy_holds_on_every_node_and_concurrent_declarations_merge() {
@@ -203,7 +170,7 @@ fn a_policy_holds_on_every_node_and_concurrent_declarations_merge() {
     let declare = |index, policy: &str| {
         cluster.request(index, "PUT", "/v1/buckets/b", policy).expect("it is declared");
     };
-    let policy = |index: usize| json_of(&cluster.nodes[index].get("/v1/buckets/b").expect("it answers"));
+    let policy = |index: usize| cluster.nodes[index].get("/v1/buckets/b").expect("it answers").json();
     let put = |index, key: &str| {
         let answer = cluster.request(index, "PUT", &format!("/v1/kv/b/{key}"), "v").expect("it is written");
         answer.header("meridian-type").expect("it has a type").to_string()
@@ -228,7 +195,7 @@ fn a_policy_holds_on_every_node_and_concurrent_declarations_merge() {
         let merged = json!({"enable": "flag", "observe": "min", "put": "multi"});
         assert_eq!(policy(index)["defaults"], merged, "each has replaced what it had seen, and nothing else");
         assert_eq!(put(index, &format!("last{index}")), "multi");
-        let listed = json_of(&cluster.nodes[index].get("/v1/buckets").expect("it answers"));
+        let listed = cluster.nodes[index].get("/v1/buckets").expect("it answers").json();
         assert_eq!(listed, json!({"buckets": [{"bucket": "b", "defaults": merged}]}));
     }
     cluster.request(2, "DELETE", "/v1/buckets/b", "").expect("it is deleted");

@@ -1,8 +1,9 @@
 //! `/v1/inspect` over real sockets, as `docs/http-api.md` has it: one node, and three that are cut off from each other.
 
+use meridian_tests::bench::Bench;
 use meridian_tests::cluster::Cluster;
-use meridian_tests::http::{Answer, Client};
-use meridian_tests::process::{NodeProcess, Scratch};
+use meridian_tests::http::Answer;
+use meridian_tests::process::Scratch;
 use serde_json::{Value, json};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,72 +11,38 @@ use std::time::{Duration, Instant};
 /// How long anything may take: nothing is claimed of it here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node by itself with a connection to it.
-struct Bench {
-    client: Client,
-    _node: NodeProcess,
-    _scratch: Scratch,
+fn inspect(bench: &Bench, key: &str) -> Value {
+    understood(&bench.get(&format!("/v1/inspect/{key}")))
 }
 
-impl Bench {
-    fn new(name: &str) -> Bench {
-        let scratch = Scratch::new(name);
-        let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
-        let client = node.client().expect("it listens");
-        Bench { client, _node: node, _scratch: scratch }
-    }
-
-    fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let answer = self.client.request(method, target, headers, body);
-        answer.unwrap_or_else(|error| panic!("{method} {target}: {error:#}"))
-    }
-
-    fn put(&mut self, target: &str, content_type: &str, body: &[u8]) {
-        let answer = self.ask("PUT", target, &[("content-type", content_type)], body);
-        assert_eq!(answer.status, 204, "{}", answer.text());
-    }
-
-    fn post(&mut self, target: &str, body: &str) {
-        let answer = self.ask("POST", target, &[], body.as_bytes());
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-
-    fn inspect(&mut self, key: &str) -> Value {
-        understood(&self.ask("GET", &format!("/v1/inspect/{key}"), &[], b""))
-    }
-
-    /// What the only replica has.
-    fn replica(&mut self, key: &str) -> Value {
-        let seen = self.inspect(key);
-        assert_eq!(
-            (&seen["agree"], &seen["asked"], &seen["unreachable"]),
-            (&json!(true), &json!(1), &json!([]))
-        );
-        assert_eq!(seen["replicas"].as_array().map(Vec::len), Some(1), "{seen}");
-        assert_eq!(seen["replicas"][0]["node"], "n1");
-        seen["replicas"][0].clone()
-    }
+/// What the only replica has.
+fn only_replica(bench: &Bench, key: &str) -> Value {
+    let seen = inspect(bench, key);
+    assert_eq!((&seen["agree"], &seen["asked"], &seen["unreachable"]), (&json!(true), &json!(1), &json!([])));
+    assert_eq!(seen["replicas"].as_array().map(Vec::len), Some(1), "{seen}");
+    assert_eq!(seen["replicas"][0]["node"], "n1");
+    seen["replicas"][0].clone()
 }
 
 fn understood(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "stored bytes stand within it");
-    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
+    answer.json()
 }
 
 #[test]
 fn a_register_is_shown_with_its_dot_and_stamp_as_what_it_is() {
-    let mut bench = Bench::new("inspect-register");
+    let bench = Bench::new("inspect-register");
     bench.put("/v1/kv/users/42", "application/json", br#"{"n": 1.50}"#);
-    let seen = bench.inspect("users/42");
+    let seen = inspect(&bench, "users/42");
     assert_eq!((&seen["bucket"], &seen["key"], &seen["shard"]), (&json!("users"), &json!("42"), &json!(112)));
-    let text = bench.ask("GET", "/v1/inspect/users/42", &[], b"").text();
+    let text = bench.get("/v1/inspect/users/42").text();
     assert!(
         text.contains(r#""bytes":11,"value":{"n": 1.50},"wins":true"#),
         "numbers keep their text: {text}"
     );
-    let replica = bench.replica("users/42");
+    let replica = only_replica(&bench, "users/42");
     let sibling = &replica["head"][0];
     assert_eq!(
         (&sibling["type"], &sibling["content_type"]),
@@ -93,101 +60,100 @@ fn a_register_is_shown_with_its_dot_and_stamp_as_what_it_is() {
         ("application/octet-stream", b"\xff\x00", json!({"base64": "/wA="})),
     ] {
         bench.put("/v1/kv/users/42", content_type, body);
-        let replica = bench.replica("users/42");
+        let replica = only_replica(&bench, "users/42");
         assert_eq!(replica["head"].as_array().map(Vec::len), Some(1), "a write takes away what it saw");
         assert_eq!(
             (&replica["head"][0]["value"], &replica["head"][0]["bytes"]),
             (&value, &json!(body.len()))
         );
     }
-    let head = bench.ask("HEAD", "/v1/inspect/users/42", &[], b"");
-    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(bench.done("HEAD", "/v1/inspect/users/42", "").body.is_empty());
 }
 
 #[test]
 fn a_long_value_is_cut_off_and_said_to_be() {
-    let mut bench = Bench::new("inspect-long");
+    let bench = Bench::new("inspect-long");
     // A long number: its beginning would be another one.
-    bench.put("/v1/kv/b/k", "application/json", &[b'7'; 70_000]);
-    let sibling = bench.replica("b/k")["head"][0].clone();
+    bench.put("/v1/kv/b/k", "application/json", [b'7'; 70_000]);
+    let sibling = only_replica(&bench, "b/k")["head"][0].clone();
     assert_eq!((&sibling["bytes"], &sibling["truncated"]), (&json!(70_000), &json!(true)));
     assert_eq!(sibling["value"].as_str().map(str::len), Some(64 << 10));
     // Letters of three bytes, which 64 KiB do not hold whole.
     bench.put("/v1/kv/b/k", "text/plain", "€".repeat(30_000).as_bytes());
-    let sibling = bench.replica("b/k")["head"][0].clone();
+    let sibling = only_replica(&bench, "b/k")["head"][0].clone();
     assert_eq!(sibling["value"].as_str().map(|text| text.chars().count()), Some((64 << 10) / 3));
 }
 
 #[test]
 fn a_counter_is_shown_with_its_slots_and_a_set_with_its_members() {
-    let mut bench = Bench::new("inspect-parts");
+    let bench = Bench::new("inspect-parts");
     for by in [5, 7] {
-        bench.post("/v1/kv/b/counter", &format!("{{\"op\":\"increment\",\"by\":{by}}}"));
+        bench.done("POST", "/v1/kv/b/counter", &format!("{{\"op\":\"increment\",\"by\":{by}}}"));
     }
-    let replica = bench.replica("b/counter");
+    let replica = only_replica(&bench, "b/counter");
     let slot = &replica["slots"][0];
     assert_eq!((&replica["head"][0]["type"], &replica["sum"]), (&json!("counter"), &json!(12)));
     assert_eq!(
         (&slot["last"]["total"], &slot["value"], &slot["spent"]),
         (&json!(12), &json!(12), &json!(false))
     );
-    bench.post("/v1/kv/b/counter", r#"{"op":"reset"}"#);
-    let replica = bench.replica("b/counter");
+    bench.done("POST", "/v1/kv/b/counter", r#"{"op":"reset"}"#);
+    let replica = only_replica(&bench, "b/counter");
     let slot = &replica["slots"][0];
     assert_eq!(
         (&slot["base"]["total"], &slot["spent"], &replica["sum"]),
         (&json!(12), &json!(true), &json!(0))
     );
 
-    bench.post("/v1/kv/b/set", r#"{"op":"add","members":["opera","jazz"]}"#);
-    let replica = bench.replica("b/set");
+    bench.done("POST", "/v1/kv/b/set", r#"{"op":"add","members":["opera","jazz"]}"#);
+    let replica = only_replica(&bench, "b/set");
     let members: Vec<&Value> = replica["members"].as_array().expect("a list").iter().collect();
     assert_eq!(members.iter().map(|one| &one["member"]).collect::<Vec<_>>(), ["jazz", "opera"]);
     assert_eq!(members[0]["dots"], members[1]["dots"], "one delta, one dot");
     assert_eq!((&replica["member_count"], replica.get("more")), (&json!(2), None));
     for from in 0..3 {
         let members: Vec<String> = (0..50).map(|place| format!("m{:03}", from * 50 + place)).collect();
-        bench.post("/v1/kv/b/large", &json!({"op": "add", "members": members}).to_string());
+        bench.done("POST", "/v1/kv/b/large", &json!({"op": "add", "members": members}).to_string());
     }
-    let replica = bench.replica("b/large");
+    let replica = only_replica(&bench, "b/large");
     assert_eq!(replica["members"].as_array().map(Vec::len), Some(100));
     assert_eq!((&replica["member_count"], &replica["more"]), (&json!(150), &json!(true)));
 }
 
 #[test]
 fn a_flag_a_number_and_several_values_are_shown_as_what_was_put() {
-    let mut bench = Bench::new("inspect-heads");
-    bench.post("/v1/kv/b/flag", r#"{"op":"enable"}"#);
-    bench.post("/v1/kv/b/max", r#"{"op":"observe","value":17}"#);
-    bench.post("/v1/kv/b/min?type=min", r#"{"op":"observe","value":-3}"#);
+    let bench = Bench::new("inspect-heads");
+    bench.done("POST", "/v1/kv/b/flag", r#"{"op":"enable"}"#);
+    bench.done("POST", "/v1/kv/b/max", r#"{"op":"observe","value":17}"#);
+    bench.done("POST", "/v1/kv/b/min?type=min", r#"{"op":"observe","value":-3}"#);
     for (key, key_type, value) in
         [("flag", "flag", json!(true)), ("max", "max", json!(17)), ("min", "min", json!(-3))]
     {
-        let replica = bench.replica(&format!("b/{key}"));
+        let replica = only_replica(&bench, &format!("b/{key}"));
         let sibling = replica["head"][0].clone();
         assert_eq!(sibling, json!({"dot": sibling["dot"], "type": key_type, "value": value}));
     }
     bench.put("/v1/kv/b/multi?type=multi", "application/json", b"{\"n\": 1.50}");
-    let sibling = bench.replica("b/multi")["head"][0].clone();
+    let sibling = only_replica(&bench, "b/multi")["head"][0].clone();
     let expected = json!({"dot": sibling["dot"], "type": "multi", "content_type": "application/json", "bytes": 11,
         "value": {"n": 1.5}});
     assert_eq!(sibling, expected);
-    bench.put("/v1/kv/b/long?type=multi", "text/plain", &[b'x'; 70_000]);
-    let sibling = bench.replica("b/long")["head"][0].clone();
+    bench.put("/v1/kv/b/long?type=multi", "text/plain", [b'x'; 70_000]);
+    let sibling = only_replica(&bench, "b/long")["head"][0].clone();
     assert_eq!((&sibling["bytes"], &sibling["truncated"]), (&json!(70_000), &json!(true)));
 }
 
 #[test]
 fn a_map_is_shown_with_its_fields() {
-    let mut bench = Bench::new("inspect-map");
+    let bench = Bench::new("inspect-map");
     for op in [
         json!({"path": ["address", "a/b"], "op": "set", "value": "London"}),
         json!({"path": ["tags"], "op": "add", "members": ["opera"]}),
         json!({"path": ["visits"], "op": "increment", "by": 5}),
     ] {
-        bench.post("/v1/kv/b/map", &op.to_string());
+        bench.done("POST", "/v1/kv/b/map", &op.to_string());
     }
-    let replica = bench.replica("b/map");
+    let replica = only_replica(&bench, "b/map");
     assert_eq!(replica["head"][0]["type"], "map");
     let fields = replica["fields"].as_array().expect("a list");
     let told: Vec<_> = fields.iter().map(|field| [&field["path"], &field["type"]]).collect();
@@ -208,33 +174,32 @@ fn a_map_is_shown_with_its_fields() {
     assert_eq!((&fields[5]["value"], &fields[5]["last"]["total"]), (&json!(5), &json!(5)));
     assert_eq!((&replica["slots"], &replica["members"]), (&json!([]), &json!([])));
     // A removed field leaves nothing that is shown, and another digest.
-    bench.post("/v1/kv/b/map", r#"{"path":["address"],"op":"remove"}"#);
-    let after = bench.replica("b/map");
+    bench.done("POST", "/v1/kv/b/map", r#"{"path":["address"],"op":"remove"}"#);
+    let after = only_replica(&bench, "b/map");
     assert_eq!(after["fields"][0]["path"], "/tags");
     assert_ne!(after["digest"], replica["digest"]);
 }
 
 #[test]
 fn where_there_is_no_key_the_vector_tells_whether_there_was_one() {
-    let mut bench = Bench::new("inspect-nothing");
-    let nothing = bench.replica("b/k");
+    let bench = Bench::new("inspect-nothing");
+    let nothing = only_replica(&bench, "b/k");
     for list in ["head", "slots", "members", "fields"] {
         assert_eq!(nothing[list], json!([]), "{list}");
     }
     assert_eq!(nothing["vv"], json!({}));
     bench.put("/v1/kv/b/k", "text/plain", b"v");
-    assert_eq!(bench.ask("DELETE", "/v1/kv/b/k", &[], b"").status, 204);
-    let deleted = bench.replica("b/k");
+    bench.done("DELETE", "/v1/kv/b/k", "");
+    let deleted = only_replica(&bench, "b/k");
     assert_eq!((&deleted["head"], &deleted["digest"]), (&json!([]), &nothing["digest"]));
     assert_ne!(deleted["vv"], json!({}));
 }
 
 #[test]
 fn names_parameters_and_methods_are_as_strict_as_those_of_a_key() {
-    let mut bench = Bench::new("inspect-strict");
-    let put = bench.ask("PUT", "/v1/kv/b?key64=_wA", &[], b"v");
-    assert_eq!(put.status, 204);
-    let seen = bench.inspect("b?key64=_wA");
+    let bench = Bench::new("inspect-strict");
+    bench.done("PUT", "/v1/kv/b?key64=_wA", "v");
+    let seen = inspect(&bench, "b?key64=_wA");
     assert_eq!((&seen["key64"], seen.get("key")), (&json!("_wA"), None));
     assert_eq!(seen["replicas"][0]["head"][0]["value"], "v");
     let longest = format!("/v1/inspect/b/{}", "k".repeat(4097));
@@ -251,13 +216,12 @@ fn names_parameters_and_methods_are_as_strict_as_those_of_a_key() {
         ("/v1/inspect/b/k?type=set", 400, "unknown_parameter"),
         (&longest, 414, "key_too_long"),
     ] {
-        let answer = bench.ask("GET", target, &[], b"");
-        assert_eq!((answer.status, answer.field("code").as_str()), (status, code), "{target:.60}");
+        bench.refused("GET", target, "", (status, code));
     }
-    let context = bench.ask("GET", "/v1/inspect/b/k", &[("meridian-context", "x")], b"");
-    assert_eq!((context.status, context.field("code").as_str()), (400, "unknown_parameter"));
+    let context = [("meridian-context", "x")];
+    bench.refused_with("GET", "/v1/inspect/b/k", &context, "", (400, "unknown_parameter"));
     for method in ["PUT", "POST", "DELETE", "OPTIONS"] {
-        let answer = bench.ask(method, "/v1/inspect/b/k", &[], b"");
+        let answer = bench.with(method, "/v1/inspect/b/k", &[], "");
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
 }

@@ -171,7 +171,7 @@ impl<'a> Episode<'a> {
         loop {
             let answer =
                 self.cluster.nodes[first].get("/v1/cluster/convergence?all=true").expect("it answers");
-            let view: Json = serde_json::from_slice(&answer.body).expect("JSON");
+            let view = answer.json();
             let names: Vec<&str> = part.iter().map(|node| self.cluster.nodes[*node].name()).collect();
             let shards = view["shards"].as_array().expect("all shards");
             if shards.iter().all(|shard| same_in(shard, &names)) {
@@ -186,7 +186,7 @@ impl<'a> Episode<'a> {
     fn check_listing(&self, node: usize) {
         let path = format!("/v1/kv/{}?limit=1000", history::bucket(self.seed));
         let answer = self.cluster.nodes[node].get(&path).expect("it answers");
-        let page: Json = serde_json::from_slice(&answer.body).expect("JSON");
+        let page = answer.json();
         let entry = |entry: &Json| {
             let types =
                 entry.get("types").cloned().unwrap_or_else(|| Json::from(vec![entry["type"].clone()]));

@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client over a plain socket: tests must be able to send what no library would.
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -28,6 +29,22 @@ impl Answer {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The context: what its client has seen.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn context(&self) -> String {
+        self.header("meridian-context").expect("it tells what was seen").to_string()
     }
 
     /// A field of a JSON body whose value is a string or a word; empty if it has none.

@@ -8,6 +8,7 @@
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
 //! - [`storage_suite`]: what every storage must do;
 //! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
+//! - [`bench`]: one such process, asked one request after the other;
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
 pub mod storage_suite;
@@ -20,4 +21,5 @@ pub mod faults;
 pub mod schedule;
 pub mod http;
 pub mod process;
+pub mod bench;
 pub mod cluster;
