@@ -2,14 +2,14 @@
 
 use meridian_tests::cluster::Cluster;
 use meridian_tests::http::Client;
-use meridian_tests::process::{NodeProcess, Scratch, binary};
+use meridian_tests::process::{NodeProcess, Scratch, binary, wait_until};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long after a heal all nodes may take to agree.
 const CONVERGENCE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -200,14 +200,8 @@ fn an_empty_node_waits_for_those_that_it_joins() {
     let mut second = NodeProcess::prepare("n2", &scratch.path().join("n2"), &home, &[]).unwrap();
     second.add_option("--join", &first.peer().to_string());
     second.spawn().unwrap();
-    let began = Instant::now();
-    let answer = loop {
-        match second.get("/readyz") {
-            Ok(answer) => break answer,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}: {}", second.log()),
-        }
-        thread::park_timeout(Duration::from_millis(10));
-    };
+    wait_until(PATIENCE, || second.get("/readyz").is_ok(), || second.log());
+    let answer = second.get("/readyz").unwrap();
     assert_eq!((answer.status, answer.field("code")), (503, "not_ready".to_string()), "{}", answer.text());
     let refused = second.request("PUT", "/v1/kv/b/k", &[], b"v").unwrap();
     assert_eq!((refused.status, refused.field("outcome")), (503, "not_applied".to_string()));
@@ -258,16 +252,8 @@ fn strangers_and_garbage_at_the_peers_port_change_nothing() {
         initial[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]);
         socket.send_to(&initial, cluster.nodes[0].peer()).unwrap();
     }
-    let began = Instant::now();
-    loop {
-        let metrics = cluster.nodes[0].get("/metrics").unwrap().text();
-        let refused = metrics.lines().find_map(|line| line.strip_prefix("meridian_peers_refused_total "));
-        if refused.is_some_and(|count| count.parse::<u64>().unwrap() > 0) {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "the stranger was not refused: {metrics}");
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let refused = || cluster.nodes[0].metric("meridian_peers_refused_total").is_ok_and(|count| count > 0);
+    wait_until(PATIENCE, refused, || cluster.nodes[0].get("/metrics").unwrap().text());
     let members = cluster.nodes[0].get("/v1/cluster").unwrap().text();
     assert!(!members.contains("n3"), "{members}");
     assert_eq!(foreign.get("/readyz").unwrap().status, 503, "it has met nobody of its cluster");

@@ -2,17 +2,14 @@
 //! had; without one it refuses. Whatever happens, nobody reads a wrong value, or that a key is not there.
 
 use meridian_tests::cluster::Cluster;
-use meridian_tests::process::{NodeProcess, Scratch};
+use meridian_tests::process::{NodeProcess, Scratch, wait_until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a node may take to heal, and anything else.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// How long to wait before looking again.
-const PAUSE: Duration = Duration::from_millis(10);
 /// Keys of each type.
 const KEYS: usize = 150;
 const N3: usize = 2;
@@ -96,7 +93,7 @@ fn lists_all(node: &NodeProcess, content: &Content) -> bool {
     let Ok(answer) = node.get("/v1/kv/damage?limit=1000") else { return false };
     match answer.status {
         200 => {
-            let page: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+            let page = answer.json();
             let entries = page["keys"].as_array().expect("a list");
             let keys = entries.iter().filter_map(|entry| entry["key"].as_str());
             assert!(keys.map(|key| format!("/v1/kv/damage/{key}")).eq(content.keys().cloned()), "{page}");
@@ -109,16 +106,12 @@ fn lists_all(node: &NodeProcess, content: &Content) -> bool {
 
 /// Reads all keys again and again, until the node has set its database aside, and then reads all as they are to be.
 fn read_until_healed(node: &NodeProcess, content: &Content) {
-    let began = Instant::now();
-    loop {
-        let healed = aside(node, 1).join("HANDED_OVER").exists();
-        let right = content.iter().filter(|(path, expected)| reads_right(node, path, expected)).count();
-        if healed && right == content.len() {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{right} of {} are read: {}", content.len(), node.log());
-        thread::park_timeout(PAUSE);
-    }
+    let right = || content.iter().filter(|(path, expected)| reads_right(node, path, expected)).count();
+    let is_healed = || {
+        let is_aside = aside(node, 1).join("HANDED_OVER").exists();
+        right() == content.len() && is_aside
+    };
+    wait_until(PATIENCE, is_healed, || format!("{} of {} are read: {}", right(), content.len(), node.log()));
 }
 
 fn everyone_reads(cluster: &Cluster, content: &Content) {
@@ -161,11 +154,9 @@ fn a_flipped_bit_of_a_table_heals_while_clients_read() {
 fn damage_that_only_a_listing_meets_heals() {
     let scratch = Scratch::new("damage-listing");
     let (cluster, content) = with_damaged_heads(&scratch);
-    let (node, began) = (&cluster.nodes[N3], Instant::now());
-    while !(lists_all(node, &content) && aside(node, 1).join("HANDED_OVER").exists()) {
-        assert!(began.elapsed() < PATIENCE, "it is not healed: {}", node.log());
-        thread::park_timeout(PAUSE);
-    }
+    let node = &cluster.nodes[N3];
+    let is_healed = || lists_all(node, &content) && aside(node, 1).join("HANDED_OVER").exists();
+    wait_until(PATIENCE, is_healed, || node.log());
     everyone_reads(&cluster, &content);
 }
 
@@ -305,11 +296,8 @@ fn a_node_that_is_killed_before_it_is_refilled_does_not_serve_what_it_lacks() {
     for _ in 0..2 {
         let node = &mut cluster.nodes[N3];
         node.spawn().unwrap();
-        let began = Instant::now();
-        while !node.get("/readyz").is_ok_and(|answer| answer.status == 503) {
-            assert!(began.elapsed() < PATIENCE, "{}", node.log());
-            thread::park_timeout(PAUSE);
-        }
+        let says_no = || node.get("/readyz").is_ok_and(|answer| answer.status == 503);
+        wait_until(PATIENCE, says_no, || node.log());
         assert!(aside(node, 1).join("FOUND").exists());
         for path in content.keys() {
             assert_eq!(node.get(path).unwrap().status, 503);
@@ -322,11 +310,9 @@ fn a_node_that_is_killed_before_it_is_refilled_does_not_serve_what_it_lacks() {
     }
     cluster.nodes[N3].spawn().unwrap();
     cluster.nodes[0].spawn().unwrap();
-    let began = Instant::now();
-    while !cluster.nodes[N3].get("/v1/cluster").is_ok_and(|seen| seen.text().contains("\"connected\"")) {
-        assert!(began.elapsed() < PATIENCE, "{}", cluster.nodes[N3].log());
-        thread::park_timeout(PAUSE);
-    }
+    let node = &cluster.nodes[N3];
+    let has_met = || node.get("/v1/cluster").is_ok_and(|seen| seen.text().contains("\"connected\""));
+    wait_until(PATIENCE, has_met, || node.log());
     for path in content.keys() {
         assert_eq!(cluster.nodes[N3].get(path).unwrap().status, 503);
     }

@@ -1,13 +1,12 @@
 //! `meridian dev`: what it starts, what it writes down, and what it ends.
 
 use meridian_tests::http::Client;
-use meridian_tests::process::{Scratch, binary};
+use meridian_tests::process::{Scratch, binary, wait_until};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -25,14 +24,6 @@ fn free_base(first: u16) -> u16 {
 fn signal(name: &str, pid: u64) {
     let told = Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
     assert!(told.success(), "{told}");
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < TIME_MAX, "{what}: not after {TIME_MAX:?}");
-        thread::park_timeout(Duration::from_millis(10));
-    }
 }
 
 fn is_ready(http: &str) -> bool {
@@ -92,7 +83,8 @@ fn a_cluster_for_development_says_what_runs_and_ends_all_of_it() {
     let (scratch, base) = (Scratch::new("dev"), free_base(20_000));
     let mut dev = start(scratch.path(), base);
     let mut lines = BufReader::new(dev.stdout.take().expect("it is piped")).lines();
-    wait("ready", || lines.next().expect("it goes on").expect("it is text") == "ready");
+    let mut said = || lines.next().expect("it goes on").expect("it is text");
+    wait_until(TIME_MAX, || said() == "ready", || "it is not ready".into());
     let endpoints = scratch.path().join("dev/endpoints.json");
     let read = std::fs::read(&endpoints).expect("it is in place before `ready` is said");
     let read: serde_json::Value = serde_json::from_slice(&read).expect("it is JSON");
@@ -117,7 +109,7 @@ fn a_cluster_for_development_says_what_runs_and_ends_all_of_it() {
     // A killed node stays dead until somebody starts it by its command.
     let http = field(1, "http");
     signal("-KILL", nodes[1]["pid"].as_u64().expect("a number"));
-    wait("it is gone", || !is_ready(&http));
+    wait_until(TIME_MAX, || !is_ready(&http), || "it is still there".into());
     let command: Vec<&str> =
         nodes[1]["command"].as_array().expect("a list").iter().filter_map(|word| word.as_str()).collect();
     let mut again = Command::new(command[0])
@@ -126,7 +118,7 @@ fn a_cluster_for_development_says_what_runs_and_ends_all_of_it() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the command starts it");
-    wait("it is back", || is_ready(&http));
+    wait_until(TIME_MAX, || is_ready(&http), || "it is not back".into());
     signal("-TERM", u64::from(dev.id()));
     assert!(dev.wait().expect("it ends").success());
     assert!(again.wait().expect("it was ended too").success());

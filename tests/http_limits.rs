@@ -1,9 +1,11 @@
 //! What a node takes from outside, and what it answers to everything else. After each abuse it serves on.
 
 use meridian_tests::http::Answer;
-use meridian_tests::process::{NodeProcess, Scratch};
+use meridian_tests::process::{NodeProcess, Scratch, wait_until};
 use std::time::{Duration, Instant};
 
+/// How long anything may take of which nothing is claimed.
+const PATIENCE: Duration = Duration::from_secs(10);
 const OK: (u16, &str) = (200, "ok\n");
 
 /// A node, started with `options`, that is alive in the end.
@@ -218,7 +220,7 @@ fn connections_and_bytes_have_an_end() {
             if client.request("GET", "/healthz", &[], b"").is_ok_and(|answer| answer.status == 200) {
                 crowd.push(client);
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "there is room for four");
+            assert!(began.elapsed() < PATIENCE, "there is room for four");
         }
         let mut late = node.client().expect("it listens");
         let answer = late.answer(false).expect("an answer");
@@ -227,11 +229,9 @@ fn connections_and_bytes_have_an_end() {
         let head = "PUT /v1/kv/b/k HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900000\r\n\r\n";
         crowd[0].send(head.as_bytes()).expect("it takes them");
         crowd[0].send(&vec![b'x'; 800_000]).expect("it takes them");
-        let began = Instant::now();
         let held = "meridian_http_bytes_in_flight 800000";
-        while !crowd[2].request("GET", "/metrics", &[], b"").expect("it answers").text().contains(held) {
-            assert!(began.elapsed() < Duration::from_secs(10), "an unfinished body is held");
-        }
+        let mut metrics = || crowd[2].request("GET", "/metrics", &[], b"").expect("it answers").text();
+        wait_until(PATIENCE, || metrics().contains(held), || "an unfinished body is not held".into());
         let answer = crowd[1].request("PUT", "/v1/kv/b/l", &[], &vec![b'y'; 600_000]).expect("it answers");
         assert_eq!(
             (answer.status, answer.field("code").as_str()),
@@ -239,10 +239,8 @@ fn connections_and_bytes_have_an_end() {
             "more than may be held"
         );
         drop(crowd);
-        let began = Instant::now();
-        while !node.get("/healthz").is_ok_and(|answer| answer.status == 200) {
-            assert!(began.elapsed() < Duration::from_secs(10), "those who have gone make room");
-        }
+        let is_room = || node.get("/healthz").is_ok_and(|answer| answer.status == 200);
+        wait_until(PATIENCE, is_room, || "those who have gone make no room".into());
     });
 }
 

@@ -3,12 +3,12 @@
 
 use meridian_tests::cluster::Cluster;
 use meridian_tests::http::Answer;
-use meridian_tests::process::{NodeProcess, Scratch};
+use meridian_tests::process::{NodeProcess, Scratch, wait_until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const N1: usize = 0;
@@ -30,11 +30,8 @@ fn start_without_logs(scratch: &Scratch, count: usize) -> Cluster {
 
 /// Waits until a node has cut so many deltas off its log since its start.
 fn wait_cut(node: &NodeProcess, deltas: usize) {
-    let began = Instant::now();
-    while node.metric("meridian_log_cut_deltas_total").expect("it is counted") < deltas as u64 {
-        assert!(began.elapsed() < PATIENCE, "its log stays");
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let cut = || node.metric("meridian_log_cut_deltas_total").expect("it is counted");
+    wait_until(PATIENCE, || cut() >= deltas as u64, || format!("{} of {deltas} deltas are cut", cut()));
 }
 
 fn path(kind: &str, key: usize) -> String {
@@ -143,11 +140,8 @@ fn come_back(cluster: &mut Cluster) -> usize {
     let (written, n3) = thread::scope(|scope| {
         let writer = scope.spawn(move || write_meanwhile(cluster_of_two, stop));
         n3.restart().expect("it starts, and is filled");
-        let began = Instant::now();
-        while n3.metric("meridian_repairs_total").expect("it is counted") == 0 {
-            assert!(began.elapsed() < PATIENCE, "nothing is repaired: {}", n3.log());
-            thread::park_timeout(Duration::from_millis(5));
-        }
+        let repairs = || n3.metric("meridian_repairs_total").expect("it is counted");
+        wait_until(PATIENCE, || repairs() > 0, || format!("nothing is repaired: {}", n3.log()));
         stop.store(true, Ordering::Relaxed);
         (writer.join().expect("no write fails"), n3)
     });

@@ -86,6 +86,21 @@ fn unused(free: impl Fn() -> io::Result<SocketAddr>) -> io::Result<SocketAddr> {
     }
 }
 
+/// Looks again and again until something is so.
+///
+/// # Panics
+/// When it is not so after `time_max`, with what `seen` says then.
+#[track_caller]
+pub fn wait_until(time_max: Duration, mut is_so: impl FnMut() -> bool, seen: impl FnOnce() -> String) {
+    let began = Instant::now();
+    while !is_so() {
+        if began.elapsed() > time_max {
+            panic!("not after {time_max:?}: {}", seen());
+        }
+        thread::park_timeout(PAUSE);
+    }
+}
+
 /// A running node.
 pub struct NodeProcess {
     name: String,
