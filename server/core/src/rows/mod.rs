@@ -35,6 +35,7 @@
 //! always use all eight bytes.
 
 mod cells;
+mod fields;
 mod keys;
 mod log;
 mod masks;
@@ -51,10 +52,11 @@ pub(crate) use keys::{heads, owner, shard_of};
 pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
 
 pub(crate) use cells::{
-    Content, FieldName, FieldRow, HeadRow, Parts, Pen, any_beside, canonical, canonical_form, get_content,
-    get_head, get_member, get_slot, head_row, next_field, parts, put_mark, scan_canonical, scan_field_slots,
-    scan_fields, scan_members, scan_members_from, scan_owners, scan_shard, slots, written,
+    Content, HeadRow, Parts, Pen, any_beside, canonical, canonical_form, get_content, get_head, get_member,
+    get_slot, head_row, parts, put_mark, scan_canonical, scan_members, scan_members_from, scan_owners,
+    scan_shard, slots, written,
 };
+pub(crate) use fields::{FieldName, FieldRow, next_field, scan_field_slots, scan_fields};
 #[cfg(test)]
 pub(crate) use log::put_format_number;
 pub(crate) use log::{
