@@ -35,7 +35,7 @@ impl<P: Encode> Cell<P> {
         out
     }
 
-    pub(super) fn decode_row(origins: &Origins, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode_row(origins: &Origins, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let first = input.u8()?;
         if first >> 4 != CELL_VERSION {
             return Err(DecodeError::Tag { what: "cell version", tag: first >> 4 });
@@ -56,6 +56,16 @@ impl<P: Encode> Cell<P> {
     }
 }
 
+/// Reads the cell in a row.
+pub(super) fn open_cell<P: Encode>(
+    origins: &Origins,
+    space: Space,
+    row: &[u8],
+    value: &[u8],
+) -> Result<Cell<P>, StorageError> {
+    open_row(space, row, value, |input| Cell::decode_row(origins, input))
+}
+
 fn get_cell<P: Encode>(
     disk: &dyn Read,
     origins: &Origins,
@@ -63,7 +73,7 @@ fn get_cell<P: Encode>(
     row: &[u8],
 ) -> Result<Cell<P>, StorageError> {
     match disk.get(space, row)? {
-        Some(value) => open_row(space, row, &value, |input| Cell::decode_row(origins, input)),
+        Some(value) => open_cell(origins, space, row, &value),
         None => Ok(Cell::default()),
     }
 }
@@ -182,12 +192,8 @@ impl Content {
         value: &[u8],
     ) -> Result<Content, StorageError> {
         Ok(match Content::nothing(space, row) {
-            Content::Head(_) => {
-                Content::Head(open_row(space, row, value, |input| Cell::decode_row(origins, input))?)
-            }
-            Content::Member(_) => {
-                Content::Member(open_row(space, row, value, |input| Cell::decode_row(origins, input))?)
-            }
+            Content::Head(_) => Content::Head(open_cell(origins, space, row, value)?),
+            Content::Member(_) => Content::Member(open_cell(origins, space, row, value)?),
             Content::Slot(_) => Content::Slot(Some(open_row(space, row, value, Slot::decode)?)),
         })
     }
@@ -337,18 +343,13 @@ impl Parts {
 
 /// What a key, or a field, has beside its head.
 pub(crate) fn parts(disk: &dyn Read, place: Place<'_>) -> Result<Parts, StorageError> {
-    let fields = [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND];
     let mut parts = Parts {
         slots: any_row(disk, &place.slots())?,
         members: any_row(disk, &place.members())?,
         fields: false,
     };
-    for kind in fields {
-        let mut below = place.below(kind);
-        if !place.path.is_root() {
-            below.push(keys::PATH_ON);
-        }
-        parts.fields = parts.fields || any_row(disk, &below)?;
+    for kind in keys::FIELD_KINDS {
+        parts.fields = parts.fields || any_row(disk, &place.fields(kind))?;
     }
     Ok(parts)
 }
@@ -426,8 +427,7 @@ pub(crate) fn scan_members_from(
         ([&members[..], start.as_bytes()].concat(), [&members[..], from.as_bytes()].concat());
     disk.scan(Space::Cell, &prefix, &from, &mut |row, value| {
         let member = member_of(row, row.get(members.len()..).unwrap_or_default())?;
-        let cell = open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?;
-        Ok(visit(member, cell))
+        Ok(visit(member, open_cell(origins, Space::Cell, row, value)?))
     })
 }
 

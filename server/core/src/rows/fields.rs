@@ -1,6 +1,6 @@
 //! The rows of a map's fields: all of them from a field on down, and the names of the fields in order.
 
-use super::cells::{member_of, slot_id};
+use super::cells::{member_of, open_cell, slot_id};
 use super::keys::{self, Place};
 use super::origins::Origins;
 use super::sealed::{corrupt, open_row};
@@ -33,7 +33,7 @@ pub(crate) fn scan_fields(
     place: Place<'_>,
     visit: VisitField<'_>,
 ) -> Result<(), StorageError> {
-    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
+    for kind in keys::FIELD_KINDS {
         if scan_field_kind(disk, origins, place, kind, visit)?.is_break() {
             break;
         }
@@ -70,17 +70,12 @@ fn scan_field_kind(
             .and_then(keys::split_path)
             .ok_or_else(|| corrupt(Space::Cell, row, "not a field"))?;
         let found = match kind {
-            keys::FIELD_HEAD_KIND => {
-                FieldRow::Head(open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?)
-            }
+            keys::FIELD_HEAD_KIND => FieldRow::Head(open_cell(origins, Space::Cell, row, value)?),
             keys::FIELD_SLOT_KIND => {
                 let id = slot_id(part).map_err(|_| corrupt(Space::Cell, row, "not a slot"))?;
                 FieldRow::Slot(id, open_row(Space::Cell, row, value, Slot::decode)?)
             }
-            _ => {
-                let cell = open_row(Space::Cell, row, value, |input| Cell::decode_row(origins, input))?;
-                FieldRow::Member(member_of(row, part)?, cell)
-            }
+            _ => FieldRow::Member(member_of(row, part)?, open_cell(origins, Space::Cell, row, value)?),
         };
         flow = visit(path, found)?;
         Ok(flow)
@@ -95,11 +90,8 @@ pub(crate) fn next_field(
     from: &FieldName,
 ) -> Result<Option<FieldName>, StorageError> {
     let mut first: Option<FieldName> = None;
-    for kind in [keys::FIELD_HEAD_KIND, keys::FIELD_SLOT_KIND, keys::FIELD_MEMBER_KIND] {
-        let mut prefix = place.below(kind);
-        if !place.path.is_root() {
-            prefix.push(keys::PATH_ON);
-        }
+    for kind in keys::FIELD_KINDS {
+        let prefix = place.fields(kind);
         let start = [&prefix[..], &from.0].concat();
         disk.scan(Space::Cell, &prefix, &start, &mut |row, _| {
             let name = row.get(prefix.len()..).and_then(keys::escaped_name);

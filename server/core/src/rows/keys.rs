@@ -14,6 +14,7 @@ pub(super) const MEMBER_KIND: u8 = 2;
 pub(super) const FIELD_HEAD_KIND: u8 = 3;
 pub(super) const FIELD_SLOT_KIND: u8 = 4;
 pub(super) const FIELD_MEMBER_KIND: u8 = 5;
+pub(super) const FIELD_KINDS: [u8; 3] = [FIELD_HEAD_KIND, FIELD_SLOT_KIND, FIELD_MEMBER_KIND];
 /// Behind a field's name and a zero: the path ends here, or goes on. What is of a field itself comes before its fields.
 pub(super) const PATH_END: u8 = 1;
 pub(super) const PATH_ON: u8 = 2;
@@ -134,6 +135,15 @@ impl<'a> Place<'a> {
         let mut row = self.all_parts();
         row.push(kind);
         put_path(&mut row, self.path);
+        row
+    }
+
+    /// What the rows of one kind begin with, of the fields in it.
+    pub(super) fn fields(self, kind: u8) -> Vec<u8> {
+        let mut row = self.below(kind);
+        if !self.path.is_root() {
+            row.push(PATH_ON);
+        }
         row
     }
 
