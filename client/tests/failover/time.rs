@@ -1,0 +1,45 @@
+//! How long a call takes: its time, its turn, and how often all nodes are asked.
+
+use crate::node::{Does, NOT_READY, NUMBER, Node};
+use crate::{TIME_MAX, ends, hasty, increment, of, short, wait};
+use meridian_client::{Client, Code, Kind, Outcome};
+use std::time::Instant;
+
+#[tokio::test]
+async fn all_nodes_are_asked_again_until_time_is_up() {
+    let (first, second) = (Node::start(&[NOT_READY]).await, Node::start(&[NOT_READY]).await);
+    let began = Instant::now();
+    let error = increment(&of(short(), &[&first, &second])).await.expect_err("nobody serves");
+    assert!(began.elapsed() < TIME_MAX, "{:?}", began.elapsed());
+    assert_eq!((error.outcome(), error.code()), (Outcome::NotApplied, Some(Code::NotReady)));
+    assert!(error.attempts().len() >= 4, "{error}");
+
+    let third = Node::start(&[NOT_READY, NOT_READY, NUMBER]).await;
+    assert_eq!(increment(&of(hasty(), &[&third])).await.expect("it serves in the end"), 7);
+    assert_eq!(third.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn nodes_are_asked_no_more_often_than_was_said() {
+    let (first, second) = (Node::start(&[NOT_READY]).await, Node::start(&[NOT_READY]).await);
+    for (rounds, attempts) in [(0, 2), (1, 2), (2, 4)] {
+        let patient = Client::builder().rounds_max(rounds);
+        let error = increment(&of(patient, &[&first, &second])).await.expect_err("nobody serves");
+        ends(&error, Outcome::NotApplied, attempts);
+    }
+}
+
+#[tokio::test]
+async fn calls_wait_for_their_turn_and_not_forever() {
+    let node = Node::start(&[Does::Hangs]).await;
+    let client = of(short().calls_max(1), &[&node]);
+    let slow = tokio::spawn({
+        let client = client.clone();
+        async move { client.bucket("stats").counter("home").increment(1).timeout(TIME_MAX).await }
+    });
+    wait("it was sent", async || !node.asked().is_empty()).await;
+    let error = increment(&client).await.expect_err("it is not its turn");
+    ends(&error, Outcome::NotApplied, 0);
+    assert_eq!((error.kind(), node.asked().len()), (&Kind::Busy, 1));
+    slow.abort();
+}
