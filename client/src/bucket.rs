@@ -1,13 +1,14 @@
 //! A bucket: its keys by name and in order, and its policy.
 
-use crate::call::{Call, Change, Seen, context, done};
+use crate::call::{Call, Change, Seen, context, done, fitting, needed};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::list::Keys;
 use crate::request::{Answer, Method, Request};
-use crate::types::{Counter, Flag, Handle, Kind, Map, Max, Min, Multi, Register, Set, register_value};
+use crate::types::{Counter, Flag, Handle, Map, Max, Min, Multi, Register, Set, Type, register_value};
 use crate::value::Value;
 use meridian_api::{header, kv};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,9 @@ pub struct Policy {
     /// By operation (`put`, `observe`, …), the type that a key gets which that operation creates.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
+    /// What a newer node knows beyond that, as JSON: kept, so that a policy that is read, changed and declared loses nothing.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, serde_json::Value>,
 }
 
 impl Bucket {
@@ -105,7 +109,7 @@ impl Bucket {
         Request::new(method, kv::policy_path(&self.name))
     }
 
-    fn handle<K: Kind>(&self, key: impl Into<Vec<u8>>) -> Handle<K> {
+    fn handle<K: Type>(&self, key: impl Into<Vec<u8>>) -> Handle<K> {
         Handle::new(self.place(key.into(), Some(K::NAME)))
     }
 
@@ -114,9 +118,12 @@ impl Bucket {
     }
 }
 
-fn declared(answer: &Answer) -> Result<Option<Policy>, String> {
+fn declared(answer: &Answer) -> Result<Option<Policy>, Kind> {
     #[derive(Deserialize)]
     struct Shown {
+        /// It is no part of the policy.
+        #[serde(rename = "bucket")]
+        _bucket: IgnoredAny,
         declared: bool,
         #[serde(flatten)]
         policy: Policy,
@@ -139,12 +146,12 @@ impl Key {
     /// How each member has it: cells, dots, versions, as JSON (see `docs/http-api.md`). It is there for whoever debugs a cluster.
     pub fn inspect(&self) -> Call<serde_json::Value> {
         let path = kv::inspect_path(&self.0.bucket, &self.0.key);
-        Call::json(&self.0.client, Request::new(Method::GET, path))
+        Call::new(&self.0.client, Ok(Request::new(Method::GET, path)), fitting)
     }
 }
 
-fn whatever_it_is(answer: &Answer) -> Result<Option<Seen<(String, Value)>>, String> {
-    let kind = answer.header(header::TYPE).ok_or("it has no Meridian-Type")?.to_owned();
+fn whatever_it_is(answer: &Answer) -> Result<Option<Seen<(String, Value)>>, Kind> {
+    let kind = needed(answer, header::TYPE)?.to_owned();
     Ok(Some(Seen { value: (kind, register_value(answer)?), context: context(answer)? }))
 }
 
@@ -174,7 +181,7 @@ impl Place {
     pub(crate) fn get<T>(
         &self,
         parameters: &[(&str, &str)],
-        understand: fn(&Answer) -> Result<Option<T>, String>,
+        understand: fn(&Answer) -> Result<Option<T>, Kind>,
     ) -> Call<Option<T>> {
         let request = Request::new(Method::GET, self.path(parameters));
         Call::new(&self.client, Ok(request), understand).or(|| None)
@@ -192,7 +199,7 @@ impl Place {
         &self,
         body: &serde_json::Value,
         is_repeatable: bool,
-        understand: fn(&Answer) -> Result<T, String>,
+        understand: fn(&Answer) -> Result<T, Kind>,
     ) -> Call<T> {
         let request = Request::new(Method::POST, self.path(&[])).json(body).repeatable(is_repeatable);
         Call::new(&self.client, Ok(request), understand)

@@ -7,6 +7,7 @@ use meridian_api::error::Outcome;
 use meridian_api::header;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::ops::Deref;
 use std::pin::Pin;
@@ -20,12 +21,13 @@ pub struct Call<T> {
     client: Client,
     request: Result<Request, Error>,
     timeout: Duration,
-    understand: fn(&Answer) -> Result<T, String>,
+    understand: fn(&Answer) -> Result<T, Kind>,
     /// What it gives where nothing is there; without it that is an error.
     absent: Option<fn() -> T>,
 }
 
 /// A [`Call`] that writes, and can be limited to what was seen.
+#[derive(Debug)]
 #[must_use = "a call is made when it is awaited"]
 pub struct Change<T>(Call<T>);
 
@@ -44,28 +46,49 @@ pub struct Seen<T> {
     pub context: Context,
 }
 
-/// How many members or fields a write changed.
+/// How many members or fields a write changed; where it [was sent again](Client), how many the last time changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Said")]
+#[non_exhaustive]
 pub struct Changed {
     /// Members that came.
-    #[serde(default)]
     pub added: u64,
     /// Members that went.
-    #[serde(default)]
     pub removed: u64,
     /// Fields of a map.
-    #[serde(default)]
     pub changed: u64,
     /// There were more than were counted.
-    #[serde(default)]
     pub more: bool,
+}
+
+/// What an answer says of it: of a set or of a map.
+#[derive(Deserialize)]
+struct Said {
+    added: Option<u64>,
+    removed: Option<u64>,
+    changed: Option<u64>,
+    #[serde(default)]
+    more: bool,
+}
+
+impl TryFrom<Said> for Changed {
+    type Error = &'static str;
+
+    fn try_from(said: Said) -> Result<Changed, &'static str> {
+        if said.added.or(said.removed).or(said.changed).is_none() {
+            return Err("it does not say what changed");
+        }
+        let [added, removed, changed] =
+            [said.added, said.removed, said.changed].map(Option::unwrap_or_default);
+        Ok(Changed { added, removed, changed, more: said.more })
+    }
 }
 
 impl<T> Call<T> {
     pub(crate) fn new(
         client: &Client,
         request: Result<Request, Error>,
-        understand: fn(&Answer) -> Result<T, String>,
+        understand: fn(&Answer) -> Result<T, Kind>,
     ) -> Call<T> {
         Call { client: client.clone(), request, timeout: client.timeout(), understand, absent: None }
     }
@@ -83,13 +106,23 @@ impl<T> Call<T> {
     async fn make(self) -> Result<T, Error> {
         let request = self.request?;
         match (self.client.send_within(&request, self.timeout).await, self.absent) {
-            (Ok(answer), _) => (self.understand)(&answer).map_err(|why| {
+            (Ok(answer), _) => (self.understand)(&answer).map_err(|kind| {
                 let outcome = if request.is_read() { Outcome::NotApplied } else { Outcome::Applied };
-                Error::new(request.name(), Kind::Strange(why), outcome, Vec::new())
+                Error::new(request.name(), kind, outcome, Vec::new())
             }),
             (Err(error), Some(absent)) if error.is_absence() => Ok(absent()),
             (Err(error), _) => Err(error),
         }
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = self.request.as_ref().map(Request::name);
+        f.debug_struct("Call")
+            .field("request", &request)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,18 +203,31 @@ impl<T> Deref for Seen<T> {
 
 // -- what answers say ----------------------------------------------------------------------------------------------------
 
-/// The answer's JSON.
-pub(crate) fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
-    serde_json::from_slice(&answer.body).map_err(|error| error.to_string())
+/// The answer's JSON, in the form that nodes give it.
+pub(crate) fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T, Kind> {
+    serde_json::from_slice(&answer.body).map_err(|error| no_node(&error.to_string()))
+}
+
+/// The answer's JSON, in a form that the user asks for.
+pub(crate) fn fitting<T: DeserializeOwned>(answer: &Answer) -> Result<T, Kind> {
+    serde_json::from_slice(&answer.body).map_err(|error| Kind::Misfit(error.to_string()))
+}
+
+/// A header that every node's answer has.
+pub(crate) fn needed<'a>(answer: &'a Answer, name: &str) -> Result<&'a str, Kind> {
+    answer.header(name).ok_or_else(|| no_node(&format!("it has no header {name}")))
 }
 
 /// Nothing but that it was done.
-pub(crate) fn done(_: &Answer) -> Result<(), String> {
+pub(crate) fn done(_: &Answer) -> Result<(), Kind> {
     Ok(())
 }
 
 /// What the answer's read saw.
-pub(crate) fn context(answer: &Answer) -> Result<Context, String> {
-    let token = answer.header(header::CONTEXT).ok_or("it has no Meridian-Context")?;
-    Ok(Context(token.into()))
+pub(crate) fn context(answer: &Answer) -> Result<Context, Kind> {
+    Ok(Context(needed(answer, header::CONTEXT)?.into()))
+}
+
+fn no_node(why: &str) -> Kind {
+    Kind::Strange(format!("{why} (is this a Meridian node?)"))
 }

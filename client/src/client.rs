@@ -58,6 +58,7 @@ pub struct Builder {
 
 /// How a node has fared, as this client knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Standing {
     /// The node.
     pub endpoint: Endpoint,

@@ -19,6 +19,7 @@ struct Inner {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// The call makes no request. Nothing was sent.
     Invalid(String),
@@ -39,12 +40,16 @@ pub enum Kind {
         /// The types of the key, with [`Code::TypeConflict`].
         types: Vec<String>,
     },
-    /// It succeeded, and the answer is not what a node of this version gives.
+    /// It succeeded, and the answer is not what a node of this version gives, or longer than [this client
+    /// reads](crate::Builder::answer_bytes_max).
     Strange(String),
+    /// It succeeded, and what was read does not fit into the type that it was to be read into.
+    Misfit(String),
 }
 
 /// One time that a call was sent, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attempt {
     /// The node.
     pub endpoint: Endpoint,
@@ -62,9 +67,9 @@ impl Error {
         Error::new(request.into(), Kind::Invalid(why.to_string()), Outcome::NotApplied, Vec::new())
     }
 
-    /// What was read and is not what was asked for.
-    pub(crate) fn strange(request: impl Into<String>, why: impl fmt::Display) -> Error {
-        Error::new(request.into(), Kind::Strange(why.to_string()), Outcome::NotApplied, Vec::new())
+    /// What was read and does not fit.
+    pub(crate) fn misfit(what: impl Into<String>, why: impl fmt::Display) -> Error {
+        Error::new(what.into(), Kind::Misfit(why.to_string()), Outcome::NotApplied, Vec::new())
     }
 
     /// What happened.
@@ -99,7 +104,7 @@ impl Error {
         let Inner { kind, outcome, .. } = &*self.0;
         match (kind, outcome) {
             (Kind::Refused { .. } | Kind::Invalid(_), Outcome::NotApplied) => "",
-            (Kind::Strange(_), Outcome::NotApplied) => "; is this a Meridian node?",
+            (Kind::Strange(_) | Kind::Misfit(_), Outcome::NotApplied) => "",
             (Kind::Busy, _) => "; nothing was sent: allow more calls at a time, or make fewer",
             (Kind::Unreachable, Outcome::NotApplied) => {
                 "; nothing was sent: see that a node listens there, or name more endpoints"
@@ -124,6 +129,7 @@ impl fmt::Display for Error {
             Kind::Unanswered => write!(f, "no answer")?,
             Kind::Refused { word, detail, .. } => write!(f, "{word}: {detail}")?,
             Kind::Strange(why) => write!(f, "the answer was not understood: {why}")?,
+            Kind::Misfit(why) => write!(f, "it does not fit into the type that was asked for: {why}")?,
         }
         // A refusal at the first node has said it all.
         let said_all = matches!(kind, Kind::Refused { .. }) && attempts.len() <= 1;

@@ -50,5 +50,5 @@ pub use meridian_api::cluster;
 pub use meridian_api::error::{Code, Outcome};
 pub use path::Path;
 pub use request::{Answer, Method, Request};
-pub use types::{Changes, Counter, Flag, Handle, Map, Max, Min, Multi, Register, Set, Sibling};
+pub use types::{Changes, Counter, Flag, Handle, Map, Max, Min, Multi, Register, Set, Sibling, Type};
 pub use value::Value;

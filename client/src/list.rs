@@ -6,10 +6,11 @@
 use crate::bucket::Policy;
 use crate::call::Call;
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::request::{Method, Request};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use meridian_api::error::Outcome;
 use meridian_api::kv::{self, key64, with_parameter};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +46,8 @@ pub struct Members {
 pub struct Policies(Pages);
 
 /// A page of keys.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Page {
     /// The keys.
     pub keys: Vec<Entry>,
@@ -55,6 +57,7 @@ pub struct Page {
 
 /// A key as it is listed.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The key.
     pub key: Vec<u8>,
@@ -124,7 +127,11 @@ impl Keys {
     /// As of every call. Nothing is passed over: it may be asked for again.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
         let page: Option<(KeyPage, String)> = self.pages.next().await?;
-        page.map(|(page, request)| page.decoded().map_err(|why| Error::strange(request, why))).transpose()
+        page.map(|(page, request)| {
+            let strange = |why| Error::new(request, Kind::Strange(why), Outcome::NotApplied, Vec::new());
+            page.decoded().map_err(strange)
+        })
+        .transpose()
     }
 
     /// The next page as the node gave it, for who passes it on: numbers keep their text. Its fields stand in `docs/http-api.md`.

@@ -44,9 +44,9 @@ impl Value {
     /// What the bytes say as JSON, whatever their content type is.
     ///
     /// # Errors
-    /// They are no such JSON: [`Kind::Strange`](crate::Kind::Strange).
+    /// They are no such JSON: [`Kind::Misfit`](crate::Kind::Misfit).
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.bytes).map_err(|error| Error::strange("a value as JSON", error))
+        serde_json::from_slice(&self.bytes).map_err(|error| Error::misfit("a value as JSON", error))
     }
 }
 

@@ -21,8 +21,9 @@ pub enum Outcome {
 /// Makes the enum, its names and its table from one list.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:literal, $title:literal;)+) => {
-        /// What went wrong, as a word that programs can rely on. The list is closed.
+        /// What went wrong, as a word that programs can rely on. The list is closed, until a version adds to it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub enum Code {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $variant,)+
         }

@@ -1,7 +1,8 @@
 //! Counters.
 
-use super::{Handle, Kind};
+use super::{Handle, Type};
 use crate::call::{Call, Change, json};
+use crate::error::Kind;
 use crate::request::Answer;
 use serde_json::json;
 
@@ -9,12 +10,12 @@ use serde_json::json;
 #[derive(Debug)]
 pub enum Counter {}
 
-impl Kind for Counter {
+impl Type for Counter {
     const NAME: &'static str = "counter";
     /// Sums are exact, also where many nodes together have counted beyond 64 bits.
     type Value = i128;
 
-    fn value(answer: &Answer) -> Result<i128, String> {
+    fn value(answer: &Answer) -> Result<i128, Kind> {
         json(answer)
     }
 }

@@ -1,7 +1,8 @@
 //! Flags, and the highest and the lowest number.
 
-use super::{Handle, Kind};
+use super::{Handle, Type};
 use crate::call::{Call, Change, json};
+use crate::error::Kind;
 use crate::request::Answer;
 use serde_json::json;
 
@@ -15,29 +16,29 @@ pub enum Max {}
 #[derive(Debug)]
 pub enum Min {}
 
-impl Kind for Flag {
+impl Type for Flag {
     const NAME: &'static str = "flag";
     type Value = bool;
 
-    fn value(answer: &Answer) -> Result<bool, String> {
+    fn value(answer: &Answer) -> Result<bool, Kind> {
         json(answer)
     }
 }
 
-impl Kind for Max {
+impl Type for Max {
     const NAME: &'static str = "max";
     type Value = i64;
 
-    fn value(answer: &Answer) -> Result<i64, String> {
+    fn value(answer: &Answer) -> Result<i64, Kind> {
         json(answer)
     }
 }
 
-impl Kind for Min {
+impl Type for Min {
     const NAME: &'static str = "min";
     type Value = i64;
 
-    fn value(answer: &Answer) -> Result<i64, String> {
+    fn value(answer: &Answer) -> Result<i64, Kind> {
         json(answer)
     }
 }

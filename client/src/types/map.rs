@@ -1,10 +1,10 @@
 //! Maps, and several changes of one that apply together.
 
 use super::set::list;
-use super::{Handle, Kind};
+use super::{Handle, Type};
 use crate::bucket::Place;
-use crate::call::{Call, Change, Changed, Context, json};
-use crate::error::Error;
+use crate::call::{Call, Change, Changed, Context, fitting, json};
+use crate::error::{Error, Kind};
 use crate::path::Path;
 use crate::request::Answer;
 use serde::Serialize;
@@ -12,32 +12,34 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Names the type.
 #[derive(Debug)]
 pub enum Map {}
 
-impl Kind for Map {
+impl Type for Map {
     const NAME: &'static str = "map";
     /// As JSON: an object, with nested ones. One with more than 10,000 members in its fields is refused (`page_required`): read a
-    /// part of it. Numbers beyond 64 bits are rounded; [`Handle::get_as`] reads them into `i128`.
+    /// part of it. Numbers beyond 64 bits are rounded; [`Handle::get_as`] reads them into `i128`, and into a
+    /// `Box<RawValue>` what no `serde_json::Value` holds (`1e999`).
     type Value = Value;
 
-    fn value(answer: &Answer) -> Result<Value, String> {
-        json(answer)
+    fn value(answer: &Answer) -> Result<Value, Kind> {
+        fitting(answer)
     }
 }
 
 impl Handle<Map> {
     /// Reads it into a type of yours; `None` where nothing is there.
     pub fn get_as<T: DeserializeOwned + Send + 'static>(&self) -> Call<Option<T>> {
-        self.place.get(&[], |answer| json(answer).map(Some))
+        self.place.get(&[], |answer| fitting(answer).map(Some))
     }
 
     /// Reads a field; `None` where nothing is there.
     pub fn get_field<T: DeserializeOwned + Send + 'static>(&self, path: impl Into<Path>) -> Call<Option<T>> {
         // With a path, a type would be the field's.
-        self.place.of_any_type().get(&[("path", &path.into().pointer())], |answer| json(answer).map(Some))
+        self.place.of_any_type().get(&[("path", &path.into().pointer())], |answer| fitting(answer).map(Some))
     }
 
     /// Changes fields: says what, any number of times, and applies all together, or none, when awaited.
@@ -55,6 +57,7 @@ impl Handle<Map> {
             operations: Vec::new(),
             error: None,
             is_repeatable: true,
+            timeout: None,
             context: None,
         }
     }
@@ -71,6 +74,7 @@ pub struct Changes {
     operations: Vec<Value>,
     error: Option<Error>,
     is_repeatable: bool,
+    timeout: Option<Duration>,
     context: Option<Context>,
 }
 
@@ -149,6 +153,11 @@ impl Changes {
         Changes { context: Some(context.clone()), ..self }
     }
 
+    /// The same with how long it may take in all, in place of the client's [time](crate::Builder::timeout).
+    pub fn timeout(self, timeout: Duration) -> Changes {
+        Changes { timeout: Some(timeout), ..self }
+    }
+
     fn put(mut self, path: impl Into<Path>, value: &impl Serialize, mut operation: Value) -> Changes {
         match serde_json::to_value(value) {
             Ok(value) => operation["value"] = value,
@@ -167,7 +176,11 @@ impl Changes {
         if let Some(error) = self.error {
             return Call::new(&self.place.client, Err(error), json);
         }
-        let change = Change::new(self.place.post(&json!({"ops": self.operations}), self.is_repeatable, json));
+        let mut change =
+            Change::new(self.place.post(&json!({"ops": self.operations}), self.is_repeatable, json));
+        if let Some(timeout) = self.timeout {
+            change = change.timeout(timeout);
+        }
         match self.context {
             Some(context) => change.seen(&context).into(),
             None => change.into(),

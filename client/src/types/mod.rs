@@ -15,6 +15,7 @@ pub(crate) use register::value as register_value;
 
 use crate::bucket::Place;
 use crate::call::{Call, Change, Seen, context};
+use crate::error::Kind;
 use crate::request::Answer;
 use std::marker::PhantomData;
 
@@ -51,18 +52,31 @@ impl<K> Clone for Handle<K> {
     }
 }
 
-/// A type.
-pub trait Kind: Sized + 'static {
+/// A type of key: what a [`Handle`] is generic over. It is implemented for the types that nodes have, and for no others.
+pub trait Type: sealed::Sealed + Sized + 'static {
     /// What it is called in requests.
     const NAME: &'static str;
     /// What it reads as.
     type Value: Send + 'static;
     /// What an answer to a read says.
     #[doc(hidden)]
-    fn value(answer: &Answer) -> Result<Self::Value, String>;
+    fn value(answer: &Answer) -> Result<Self::Value, Kind>;
 }
 
-impl<K: Kind> Handle<K> {
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for register::Register {}
+impl sealed::Sealed for register::Multi {}
+impl sealed::Sealed for counter::Counter {}
+impl sealed::Sealed for set::Set {}
+impl sealed::Sealed for flag::Flag {}
+impl sealed::Sealed for flag::Max {}
+impl sealed::Sealed for flag::Min {}
+impl sealed::Sealed for map::Map {}
+
+impl<K: Type> Handle<K> {
     pub(crate) fn new(place: Place) -> Handle<K> {
         Handle { place, kind: PhantomData }
     }

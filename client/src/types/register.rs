@@ -1,8 +1,8 @@
 //! Registers: of one value, and of several.
 
-use super::{Handle, Kind};
-use crate::call::{Call, Change};
-use crate::error::Error;
+use super::{Handle, Type};
+use crate::call::{Call, Change, fitting, needed};
+use crate::error::{Error, Kind};
 use crate::request::Answer;
 use crate::value::Value;
 use base64::Engine as _;
@@ -27,6 +27,7 @@ pub enum Multi {}
 
 /// A value of a [`Multi`](super::Multi), as it is shown beside others.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Sibling {
     /// Text, or a string as JSON.
     Text(String),
@@ -46,26 +47,26 @@ impl Sibling {
     }
 }
 
-impl Kind for Register {
+impl Type for Register {
     const NAME: &'static str = "register";
     type Value = Value;
 
-    fn value(answer: &Answer) -> Result<Value, String> {
+    fn value(answer: &Answer) -> Result<Value, Kind> {
         value(answer)
     }
 }
 
-impl Kind for Multi {
+impl Type for Multi {
     const NAME: &'static str = "multi";
     type Value = Vec<Sibling>;
 
     /// All values of which none has seen another, at least one.
-    fn value(answer: &Answer) -> Result<Vec<Sibling>, String> {
+    fn value(answer: &Answer) -> Result<Vec<Sibling>, Kind> {
         let embedded: Vec<serde_json::Value> = match answer.header(header::SIBLINGS) {
             Some(_) => crate::call::json(answer)?,
             None => vec![json!(Embedded::of(answer.header("content-type"), &answer.body))],
         };
-        embedded.into_iter().map(sibling).collect()
+        embedded.into_iter().map(sibling).collect::<Result<_, _>>().map_err(Kind::Strange)
     }
 }
 
@@ -82,9 +83,8 @@ fn sibling(embedded: serde_json::Value) -> Result<Sibling, String> {
 }
 
 /// The body as it was put.
-pub(crate) fn value(answer: &Answer) -> Result<Value, String> {
-    let content_type = answer.header("content-type").ok_or("it has no Content-Type")?;
-    Ok(Value::new(content_type, answer.body.clone()))
+pub(crate) fn value(answer: &Answer) -> Result<Value, Kind> {
+    Ok(Value::new(needed(answer, "content-type")?, answer.body.clone()))
 }
 
 impl Handle<Register> {
@@ -103,7 +103,7 @@ impl Handle<Register> {
 
     /// Reads what it says as JSON; `None` where nothing is there.
     pub fn get_json<T: DeserializeOwned + Send + 'static>(&self) -> Call<Option<T>> {
-        self.place.get(&[], |answer| crate::call::json(answer).map(Some))
+        self.place.get(&[], |answer| fitting(answer).map(Some))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sets.
 
-use super::{Handle, Kind};
+use super::{Handle, Type};
 use crate::call::{Call, Change, Changed, json};
+use crate::error::Kind;
 use crate::list::Members;
 use crate::request::{Answer, Method, Request};
 use meridian_api::kv::with_parameter;
@@ -12,12 +13,12 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub enum Set {}
 
-impl Kind for Set {
+impl Type for Set {
     const NAME: &'static str = "set";
     /// In byte order. One with more than 10,000 members is refused (`page_required`): see [`Handle::members`].
     type Value = BTreeSet<String>;
 
-    fn value(answer: &Answer) -> Result<BTreeSet<String>, String> {
+    fn value(answer: &Answer) -> Result<BTreeSet<String>, Kind> {
         json(answer)
     }
 }
