@@ -74,6 +74,12 @@ impl From<&[u8]> for Value {
     }
 }
 
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Value {
+        Value::new(JSON, json.to_string())
+    }
+}
+
 impl From<Bytes> for Value {
     fn from(bytes: Bytes) -> Value {
         Value::new(BYTES, bytes)

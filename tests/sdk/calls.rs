@@ -137,6 +137,18 @@ async fn several_values_stand_side_by_side_until_they_are_merged() {
     draft.delete().await.expect("a delete");
     draft.update(|siblings| format!("new after {}", siblings.len())).await.expect("an update");
     assert_eq!(draft.get().await.expect("a read"), Some(vec![Sibling::Text("new after 0".into())]));
+    // What no serde_json::Value holds is shown all the same, and what is shown can be put again.
+    let odd = client.bucket("docs").multi("2");
+    odd.put(Value::new("application/json", "1e999")).await.expect("a put");
+    let seen = odd.read().await.expect("a read").expect("it is there");
+    assert_eq!(seen.value, [Sibling::Text("1e999".into())]);
+    odd.put(Value::from(json!({"base64": "/w=="}))).seen(&seen.context).await.expect("a put");
+    assert_eq!(odd.get().await.expect("a read"), Some(vec![Sibling::Json(json!({"base64": "/w=="}))]));
+    odd.put(Value::new("application/json", "1e999")).seen(&seen.context).await.expect("a put");
+    let both = [Sibling::Bytes(b"\xff"[..].into()), Sibling::Text("1e999".into())];
+    assert_eq!(odd.get().await.expect("a read"), Some(both.to_vec()));
+    odd.update(|siblings| siblings[0].clone()).await.expect("an update");
+    assert_eq!(odd.get().await.expect("a read"), Some(vec![Sibling::Bytes(b"\xff"[..].into())]));
     let forged = Context::from("bm9uZQ".to_owned());
     refused(draft.put("x").seen(&forged).await, Code::BadToken);
 }

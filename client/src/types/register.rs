@@ -1,7 +1,7 @@
 //! Registers: of one value, and of several.
 
 use super::{Handle, Type};
-use crate::call::{Call, Change, fitting, needed};
+use crate::call::{Call, Change, fitting, json, needed};
 use crate::error::{Error, Kind};
 use crate::request::Answer;
 use crate::value::Value;
@@ -13,7 +13,7 @@ use meridian_api::header;
 use meridian_api::value::Embedded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::value::RawValue;
 
 /// How often a merge begins anew because another client was the first to make the key.
 const MERGES_MAX: usize = 8;
@@ -25,15 +25,16 @@ pub enum Register {}
 #[derive(Debug)]
 pub enum Multi {}
 
-/// A value of a [`Multi`](super::Multi), as it is shown beside others.
+/// A value of a [`Multi`](super::Multi), as it is shown beside others. It can be put again: as text, as JSON, or as
+/// `application/octet-stream`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sibling {
-    /// Text, or a string as JSON.
+    /// Text, or a string as JSON; and JSON that no `serde_json::Value` holds, like `1e999`.
     Text(String),
     /// Other JSON that was put as such. Numbers beyond 64 bits are rounded.
     Json(serde_json::Value),
-    /// Any other bytes.
+    /// Any other bytes. Beside others, JSON that looks as such bytes are shown, `{"base64":"…"}`, is taken for them.
     Bytes(Bytes),
 }
 
@@ -62,23 +63,57 @@ impl Type for Multi {
 
     /// All values of which none has seen another, at least one.
     fn value(answer: &Answer) -> Result<Vec<Sibling>, Kind> {
-        let embedded: Vec<serde_json::Value> = match answer.header(header::SIBLINGS) {
-            Some(_) => crate::call::json(answer)?,
-            None => vec![json!(Embedded::of(answer.header("content-type"), &answer.body))],
-        };
-        embedded.into_iter().map(sibling).collect::<Result<_, _>>().map_err(Kind::Strange)
+        if answer.header(header::SIBLINGS).is_none() {
+            return Ok(vec![alone(answer.header("content-type"), &answer.body)]);
+        }
+        let embedded: Vec<Box<RawValue>> = json(answer)?;
+        Ok(embedded.iter().map(|json| beside_others(json)).collect())
     }
 }
 
-/// A value as it is embedded in JSON.
-fn sibling(embedded: serde_json::Value) -> Result<Sibling, String> {
-    match embedded {
-        serde_json::Value::String(text) => Ok(Sibling::Text(text)),
-        serde_json::Value::Object(fields) if fields.len() == 1 && fields.contains_key("base64") => {
-            let bytes = fields["base64"].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
-            bytes.map(|bytes| Sibling::Bytes(bytes.into())).ok_or("its base64 is broken".into())
+/// The only value: its content type says what it is.
+fn alone(content_type: Option<&str>, bytes: &Bytes) -> Sibling {
+    match Embedded::of(content_type, bytes) {
+        Embedded::Json(json) => of_json(json),
+        Embedded::Text(text) => Sibling::Text(text.into()),
+        Embedded::Bytes { .. } => Sibling::Bytes(bytes.clone()),
+    }
+}
+
+/// One of several, as it is embedded in JSON.
+fn beside_others(json: &RawValue) -> Sibling {
+    let sibling = of_json(json);
+    match bytes_of(&sibling) {
+        Some(bytes) => Sibling::Bytes(bytes.into()),
+        None => sibling,
+    }
+}
+
+fn of_json(json: &RawValue) -> Sibling {
+    match serde_json::from_str(json.get()) {
+        Ok(serde_json::Value::String(text)) => Sibling::Text(text),
+        Ok(value) => Sibling::Json(value),
+        Err(_) => Sibling::Text(json.get().into()),
+    }
+}
+
+/// The bytes that `{"base64":"…"}` stands for.
+fn bytes_of(sibling: &Sibling) -> Option<Vec<u8>> {
+    match sibling {
+        Sibling::Json(serde_json::Value::Object(fields)) if fields.len() == 1 => {
+            BASE64_STANDARD.decode(fields.get("base64")?.as_str()?).ok()
         }
-        json => Ok(Sibling::Json(json)),
+        _ => None,
+    }
+}
+
+impl From<Sibling> for Value {
+    fn from(sibling: Sibling) -> Value {
+        match sibling {
+            Sibling::Text(text) => text.into(),
+            Sibling::Json(json) => json.into(),
+            Sibling::Bytes(bytes) => bytes.into(),
+        }
     }
 }
 
@@ -150,6 +185,13 @@ impl Handle<Multi> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    const JSON: &str = "application/json";
+
+    fn raw(json: &str) -> Box<RawValue> {
+        serde_json::from_str(json).unwrap()
+    }
 
     #[test]
     fn a_value_alone_reads_as_it_does_beside_others() {
@@ -161,10 +203,31 @@ mod tests {
             (Value::new("text/plain", "[1]"), Sibling::Text("[1]".into())),
             (png, Sibling::Bytes(b"\xff".to_vec().into())),
         ] {
-            let alone = json!(Embedded::of(Some(&value.content_type), &value.bytes));
-            assert_eq!(sibling(alone), Ok(expected));
+            let shown =
+                serde_json::to_string(&Embedded::of(Some(&value.content_type), &value.bytes)).unwrap();
+            assert_eq!(beside_others(&raw(&shown)), expected);
+            assert_eq!(alone(Some(&value.content_type), &value.bytes), expected);
+            let again = Value::from(expected.clone());
+            assert_eq!(alone(Some(&again.content_type), &again.bytes), expected, "it can be put again");
         }
-        assert!(sibling(json!({"base64": "?"})).is_err());
-        assert!(matches!(sibling(json!({"base64": "/w==", "b": 1})), Ok(Sibling::Json(_))));
+    }
+
+    #[test]
+    fn json_that_no_value_holds_is_a_text() {
+        let (huge, deep) = ("1e999".to_owned(), format!("{}{}", "[".repeat(128), "]".repeat(128)));
+        for json in [huge, deep] {
+            assert_eq!(alone(Some(JSON), &json.clone().into()), Sibling::Text(json.clone()));
+            assert_eq!(beside_others(&raw(&json)), Sibling::Text(json));
+        }
+    }
+
+    #[test]
+    fn only_beside_others_json_may_stand_for_bytes() {
+        let looks_so = r#"{"base64":"aGk="}"#;
+        assert_eq!(alone(Some(JSON), &looks_so.into()), Sibling::Json(json!({"base64": "aGk="})));
+        assert_eq!(beside_others(&raw(looks_so)), Sibling::Bytes("hi".into()));
+        for other in [r#"{"base64":"?"}"#, r#"{"base64":1}"#, r#"{"base64":"/w==","b":1}"#] {
+            assert!(matches!(beside_others(&raw(other)), Sibling::Json(_)), "{other}");
+        }
     }
 }
