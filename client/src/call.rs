@@ -160,7 +160,11 @@ impl<T> Change<T> {
 
     /// The same, limited to what a read saw: what others wrote since is not taken away.
     pub fn seen(self, context: &Context) -> Change<T> {
-        let request = self.0.request.map(|request| request.header(header::CONTEXT, context.as_str()));
+        // Here the type is known, and with it whether doing it twice leaves the same.
+        let request = self.0.request.map(|request| {
+            let is_repeatable = request.is_repeatable;
+            request.header(header::CONTEXT, context.as_str()).repeatable(is_repeatable)
+        });
         Change(Call { request, ..self.0 })
     }
 }

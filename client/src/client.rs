@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// **What is sent again**, to the next node, until the time of the call is up, or [its rounds](Builder::rounds_max):
 /// - what a node has not applied and another may: no connection, or a refusal for now (503, 507), whatever the call is;
 /// - when it is not known whether it was applied (the connection broke, or no answer came), only a call that leaves the same when it
-///   is done twice: reads, and all writes but increments and a put to a [`Multi`](crate::Multi). Such a write happens
+///   is done twice: reads, and all writes but increments and what puts into a [`Multi`](crate::Multi). Such a write happens
 ///   once or more between its begin and its end: if somebody else writes the key in between, the second time is the later of
 ///   the two writes. [`Builder::repeat_writes`] turns that off.
 ///

@@ -32,10 +32,10 @@ impl Request {
         Request { method, path: path.into(), headers: Vec::new(), body: Bytes::new(), is_repeatable }
     }
 
-    /// The same with one more header. With a context, a PUT is not repeatable any more: the second would stand beside the
-    /// first, which the context has not seen.
+    /// The same with one more header. With a context, a PUT is not repeatable any more, unless [it is said](Request::repeatable): of
+    /// a `multi` the second would stand beside the first, which the context has not seen.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Request {
-        self.is_repeatable &= !(self.method == Method::PUT && name == header::CONTEXT);
+        self.is_repeatable &= !(self.method == Method::PUT && name.eq_ignore_ascii_case(header::CONTEXT));
         self.headers.push((name, value.into()));
         self
     }
@@ -51,7 +51,8 @@ impl Request {
     }
 
     /// Says whether doing it twice leaves what doing it once leaves, so that it may be sent again when it is not known
-    /// whether it was applied. Unless said, a GET, HEAD, PUT or DELETE is, and a POST is not.
+    /// whether it was applied. Unless said, a GET, HEAD, PUT or DELETE is, and a POST is not. A PUT to what is or may be a `multi`
+    /// is not, so say it.
     pub fn repeatable(self, is_repeatable: bool) -> Request {
         Request { is_repeatable, ..self }
     }
@@ -98,7 +99,9 @@ mod tests {
         );
         assert!(!is_repeatable(Method::POST));
         assert!(Request::new(Method::POST, "/").repeatable(true).is_repeatable);
-        assert!(!Request::new(Method::PUT, "/").header(header::CONTEXT, "c").is_repeatable);
+        for context in [header::CONTEXT, "Meridian-Context"] {
+            assert!(!Request::new(Method::PUT, "/").header(context, "c").is_repeatable);
+        }
         assert!(Request::new(Method::DELETE, "/").header(header::CONTEXT, "c").is_repeatable);
     }
 }

@@ -193,6 +193,9 @@ async fn fields_of_a_map_change_together() {
     assert_eq!(ada.get_field("visits").await.expect("a read"), Some(0));
     refused(ada.change().increment("tags", 1).await, Code::WrongType);
     refused(ada.change().set(Vec::new(), &1).await, Code::BodyInvalid);
+    // A register is set, and never a multi, which a second time would give a sibling.
+    ada.change().set_multi("draft", &1).await.expect("a write");
+    refused(ada.change().set("draft", &2).await, Code::WrongType);
     ada.delete().await.expect("a delete");
     assert_eq!(ada.get().await.expect("a read"), None);
 }

@@ -81,7 +81,8 @@ pub struct Changes {
 impl Changes {
     /// Sets a register to a value, as JSON.
     pub fn set(self, path: impl Into<Path>, value: &impl Serialize) -> Changes {
-        self.put(path, value, json!({"op": "set"}))
+        // Without the type it would go to a multi, where there is one, and not be repeatable.
+        self.put(path, value, json!({"op": "set", "type": "register"}))
     }
 
     /// Puts a value, as JSON, into a field that keeps all values of which none has seen another: see

@@ -146,14 +146,15 @@ impl Handle<Multi> {
     /// Puts a value: the first one of a key, or with [`Change::seen`] in place of what a read saw. Without it, on a key that has
     /// values, it is refused ([`Code::ContextRequired`]), and nothing is overwritten unseen.
     ///
-    /// It is not sent again when it is not known whether it was applied: the second would be a sibling of the first.
+    /// As everything that puts into a multi, it is not sent again when it is not known whether it was applied: the second would be
+    /// a sibling of the first.
     pub fn put(&self, value: impl Into<Value>) -> Change<()> {
         self.place.put(value.into(), &[]).once()
     }
 
     /// Puts a value in place of all that the node has.
     pub fn overwrite(&self, value: impl Into<Value>) -> Change<()> {
-        self.place.put(value.into(), &[("overwrite", "true")])
+        self.place.put(value.into(), &[("overwrite", "true")]).once()
     }
 
     /// Reads, lets `merge` make one value of all, and puts it in place of what was read. What others put meanwhile stays beside it,

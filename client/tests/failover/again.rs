@@ -2,7 +2,7 @@
 
 use crate::node::{Does, MISFIT, NOT_READY, NUMBER, Node};
 use crate::{count, ends, hasty, increment, of, put, short};
-use meridian_client::{Code, Kind, Outcome};
+use meridian_client::{Code, Context, Kind, Outcome};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -20,6 +20,23 @@ async fn what_may_have_been_applied_is_sent_again_only_if_it_may_be() {
     ends(&put(&careful).await.expect_err("nobody knows"), Outcome::Unknown, 1);
     let careful = of(hasty().repeat_writes(false), &[&first, &second]);
     assert_eq!(count(&careful).await.expect("a read is repeated"), Some(7));
+}
+
+#[tokio::test]
+async fn what_puts_into_a_multi_is_not_sent_again_and_a_register_is_also_with_a_context() {
+    let (first, second) = (Node::start(&[Does::Ends]).await, Node::start(&[NUMBER]).await);
+    let client = || of(hasty(), &[&first, &second]);
+    // Each with a client of its own, which does not know yet that the first node fails.
+    let (multi, seen) = (|| client().bucket("docs").multi("1"), Context::from("c".to_owned()));
+    for change in [multi().put("v"), multi().put("v").seen(&seen), multi().overwrite("v")] {
+        let name = format!("{change:?}");
+        let error = change.await.expect_err("nobody knows");
+        assert_eq!((error.outcome(), second.asked().len()), (Outcome::Unknown, 0), "{name}: {error}");
+    }
+    let changes = client().bucket("users").map("43").change().set_multi("draft", &1);
+    ends(&changes.await.expect_err("nobody knows"), Outcome::Unknown, 1);
+    client().bucket("users").register("42").put("Ada").seen(&seen).await.expect("the second does it");
+    assert_eq!(second.asked(), ["PUT /v1/kv/users/42?type=register"]);
 }
 
 #[tokio::test]
