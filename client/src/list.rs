@@ -6,16 +6,18 @@
 use crate::bucket::Policy;
 use crate::call::Call;
 use crate::client::Client;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::request::{Method, Request};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use meridian_api::error::Outcome;
 use meridian_api::kv::{self, key64, with_parameter};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
+
+/// The parameter that turns the order round.
+const REVERSE: &str = "reverse";
 
 /// The keys of a bucket, in byte order: says which, and then gives them one by one or in pages.
 ///
@@ -51,7 +53,7 @@ pub struct Policies(Pages);
 pub struct Page {
     /// The keys.
     pub keys: Vec<Entry>,
-    /// With a delimiter, what many keys begin with, each once.
+    /// With a delimiter, what many keys begin with, each once, in the order of the keys.
     pub prefixes: Vec<Vec<u8>>,
 }
 
@@ -70,7 +72,8 @@ pub struct Entry {
     /// Of a register: how long its value is.
     pub bytes: Option<u64>,
     /// Its value, where values were asked for and it can be shown: JSON as itself, text as a string, other bytes as
-    /// `{"base64":"…"}`. Numbers beyond 64 bits are rounded; read the key for all digits.
+    /// `{"base64":"…"}`. Numbers beyond 64 bits are rounded; read the key for all digits. `None` too where it is JSON that no
+    /// `serde_json::Value` holds, like `1e999`.
     pub value: Option<serde_json::Value>,
 }
 
@@ -103,7 +106,7 @@ impl Keys {
 
     /// From the last to the first. What `start` and `end` mean stays.
     pub fn reverse(self) -> Keys {
-        self.parameter("reverse", "true")
+        self.parameter(REVERSE, "true")
     }
 
     /// Keys that have this behind the prefix are not listed one by one: see [`Page::prefixes`].
@@ -121,25 +124,35 @@ impl Keys {
         self.parameter("values", "true")
     }
 
-    /// The next page; `None` behind the last. A page may be empty though more follow.
+    /// The next page; `None` behind the last. A page may be empty though more follow. Behind [`Keys::next`] it is what is left of the
+    /// page that was begun.
     ///
     /// # Errors
     /// As of every call. Nothing is passed over: it may be asked for again.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
-        let page: Option<(KeyPage, String)> = self.pages.next().await?;
-        page.map(|(page, request)| {
-            let strange = |why| Error::new(request, Kind::Strange(why), Outcome::NotApplied, Vec::new());
-            page.decoded().map_err(strange)
-        })
-        .transpose()
+        if !self.unread.is_empty() {
+            return Ok(Some(Page { keys: self.unread.drain(..).collect(), prefixes: Vec::new() }));
+        }
+        let is_reversed = self.pages.parameters.iter().any(|(name, _)| *name == REVERSE);
+        let page: Option<Decoded> = self.pages.next().await?;
+        Ok(page.map(|Decoded(mut page)| {
+            page.prefixes.sort();
+            if is_reversed {
+                page.prefixes.reverse();
+            }
+            page
+        }))
     }
 
     /// The next page as the node gave it, for who passes it on: numbers keep their text. Its fields stand in `docs/http-api.md`.
     ///
     /// # Errors
-    /// As [`Keys::next_page`].
+    /// As [`Keys::next_page`]; and [`Kind::Invalid`](crate::Kind::Invalid) while a page is begun by [`Keys::next`].
     pub async fn next_page_as_given(&mut self) -> Result<Option<Box<RawValue>>, Error> {
-        Ok(self.pages.next().await?.map(|(page, _)| page))
+        if !self.unread.is_empty() {
+            return Err(Error::invalid("a page as given", "the page before is not read to its end"));
+        }
+        self.pages.next().await
     }
 
     /// The next key; `None` behind the last. Prefixes are passed over.
@@ -154,15 +167,22 @@ impl Keys {
         Ok(self.unread.pop_front())
     }
 
-    fn bytes(self, name: &str, name64: &str, bytes: &[u8]) -> Keys {
+    fn bytes(self, name: &'static str, name64: &'static str, bytes: &[u8]) -> Keys {
         match str::from_utf8(bytes) {
-            Ok(text) => self.parameter(name, text),
-            Err(_) => self.parameter(name64, &key64(bytes)),
+            Ok(text) => self.without(name64).parameter(name, text),
+            Err(_) => self.without(name).parameter(name64, &key64(bytes)),
         }
     }
 
-    fn parameter(mut self, name: &str, value: &str) -> Keys {
-        self.pages.path = with_parameter(&self.pages.path, name, value);
+    /// Said again, it replaces what was said before.
+    fn parameter(self, name: &'static str, value: &str) -> Keys {
+        let mut keys = self.without(name);
+        keys.pages.parameters.push((name, value.into()));
+        keys
+    }
+
+    fn without(mut self, name: &str) -> Keys {
+        self.pages.parameters.retain(|(said, _)| *said != name);
         self
     }
 }
@@ -172,13 +192,16 @@ impl Members {
         Members { pages: Pages::new(client, path), unread: VecDeque::new() }
     }
 
-    /// The next page; `None` behind the last.
+    /// The next page; `None` behind the last. Behind [`Members::next`] it is what is left of the page that was begun.
     ///
     /// # Errors
     /// As of every call. Nothing is passed over: it may be asked for again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<String>>, Error> {
-        let page: Option<(MemberPage, String)> = self.pages.next().await?;
-        Ok(page.map(|(page, _)| page.members))
+        if !self.unread.is_empty() {
+            return Ok(Some(self.unread.drain(..).collect()));
+        }
+        let page: Option<MemberPage> = self.pages.next().await?;
+        Ok(page.map(|page| page.members))
     }
 
     /// The next member; `None` behind the last.
@@ -204,8 +227,8 @@ impl Policies {
     /// # Errors
     /// As of every call. Nothing is passed over: it may be asked for again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<(String, Policy)>>, Error> {
-        let page: Option<(PolicyPage, String)> = self.0.next().await?;
-        Ok(page.map(|(page, _)| page.buckets.into_iter().map(|it| (it.bucket, it.policy)).collect()))
+        let page: Option<PolicyPage> = self.0.next().await?;
+        Ok(page.map(|page| page.buckets.into_iter().map(|it| (it.bucket, it.policy)).collect()))
     }
 }
 
@@ -216,6 +239,7 @@ impl Policies {
 struct Pages {
     client: Client,
     path: String,
+    parameters: Vec<(&'static str, String)>,
     next: Next,
 }
 
@@ -249,6 +273,11 @@ struct Declared {
     policy: Policy,
 }
 
+/// A page of keys that was understood to its end.
+#[derive(Deserialize)]
+#[serde(try_from = "KeyPage")]
+struct Decoded(Page);
+
 #[derive(Deserialize)]
 struct KeyPage {
     keys: Vec<Listed>,
@@ -268,40 +297,50 @@ struct Listed {
     types: Vec<String>,
     content_type: Option<String>,
     bytes: Option<u64>,
-    value: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "given")]
+    value: Option<Box<RawValue>>,
+}
+
+/// What is there, also where it is `null`.
+fn given<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(json).map(Some)
 }
 
 impl Pages {
     fn new(client: Client, path: String) -> Pages {
-        Pages { client, path, next: Next::First }
+        Pages { client, path, parameters: Vec::new(), next: Next::First }
     }
 
-    /// The next page, and the request that it answers.
-    async fn next<P: DeserializeOwned + Send + 'static>(&mut self) -> Result<Option<(P, String)>, Error> {
-        let path = match &self.next {
-            Next::First => self.path.clone(),
-            Next::At(cursor) => with_parameter(&self.path, "cursor", cursor),
+    /// The next page. Only when it was understood is it passed.
+    async fn next<P: DeserializeOwned + Send + 'static>(&mut self) -> Result<Option<P>, Error> {
+        let cursor = match &self.next {
+            Next::First => None,
+            Next::At(cursor) => Some(("cursor", cursor)),
             Next::Nothing => return Ok(None),
         };
+        let parameters = self.parameters.iter().map(|(name, value)| (*name, value)).chain(cursor);
+        let path =
+            parameters.fold(self.path.clone(), |path, (name, value)| with_parameter(&path, name, value));
         let request = Request::new(Method::GET, path);
-        let name = request.name();
         let (cursor, page) = Call::new(&self.client, Ok(request), |answer| {
             Ok((crate::call::json::<Cursor>(answer)?, crate::call::json::<P>(answer)?))
         })
         .await?;
         self.next = cursor.next.map_or(Next::Nothing, Next::At);
-        Ok(Some((page, name)))
+        Ok(Some(page))
     }
 }
 
-impl KeyPage {
-    fn decoded(self) -> Result<Page, String> {
-        let keys = self.keys.into_iter().map(Listed::decoded).collect::<Result<_, _>>()?;
-        let mut prefixes: Vec<Vec<u8>> = self.prefixes.into_iter().map(String::into_bytes).collect();
-        for prefix in &self.prefixes64 {
+impl TryFrom<KeyPage> for Decoded {
+    type Error = String;
+
+    fn try_from(page: KeyPage) -> Result<Decoded, String> {
+        let keys = page.keys.into_iter().map(Listed::decoded).collect::<Result<_, _>>()?;
+        let mut prefixes: Vec<Vec<u8>> = page.prefixes.into_iter().map(String::into_bytes).collect();
+        for prefix in &page.prefixes64 {
             prefixes.push(bytes_of(prefix)?);
         }
-        Ok(Page { keys, prefixes })
+        Ok(Decoded(Page { keys, prefixes }))
     }
 }
 
@@ -313,6 +352,7 @@ impl Listed {
             (None, None) => return Err("an entry has no key".into()),
         };
         let Listed { kind, types, content_type, bytes, value, .. } = self;
+        let value = value.and_then(|json| serde_json::from_str(json.get()).ok());
         Ok(Entry { key, kind, types, content_type, bytes, value })
     }
 }

@@ -73,6 +73,66 @@ async fn what_a_newer_policy_says_is_kept() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_not_understood_is_not_passed_over() {
+    let (node, client) = node(&[
+        r#"{"keys":[{"key64":"no base64url!","type":"set"}],"next":"c"}"#,
+        r#"{"keys":[{"key":"a","type":"set"}]}"#,
+    ])
+    .await;
+    let mut keys = client.bucket("b").keys();
+    strange(keys.next().await, Outcome::NotApplied);
+    assert_eq!(keys.next().await.expect("a read").expect("the same page").name(), "a");
+    assert_eq!(node.asked(), ["GET /v1/kv/b", "GET /v1/kv/b"]);
+}
+
+#[tokio::test]
+async fn a_listed_value_is_null_or_not_there_and_one_that_cannot_be_held_spoils_no_page() {
+    let (_node, client) =
+        node(&[r#"{"keys":[{"key":"a","type":"register","value":null},{"key":"b","type":"register"},
+        {"key":"c","type":"register","value":1e999},{"key":"d","type":"register","value":1}]}"#])
+        .await;
+    let page = client.bucket("b").keys().with_values().next_page().await.expect("a read").expect("a page");
+    let values: Vec<_> = page.keys.into_iter().map(|entry| entry.value).collect();
+    assert_eq!(values, [Some(json!(null)), None, None, Some(json!(1))]);
+}
+
+#[tokio::test]
+async fn a_page_that_was_begun_is_read_to_its_end() {
+    let keys = r#"{"keys":[{"key":"a","type":"set"},{"key":"b","type":"set"}],"next":"c"}"#;
+    let (_node, client) = node(&[keys, r#"{"keys":[]}"#, r#"{"members":["a","b"],"next":"c"}"#]).await;
+    let mut keys = client.bucket("b").keys();
+    assert_eq!(keys.next().await.expect("a read").expect("a key").name(), "a");
+    assert!(matches!(keys.next_page_as_given().await.expect_err("it is begun").kind(), Kind::Invalid(_)));
+    let page = keys.next_page().await.expect("a read").expect("the rest");
+    assert_eq!(page.keys.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(keys.next_page().await.expect("a read").expect("the next").keys, []);
+    let mut members = client.bucket("b").set("k").members("");
+    assert_eq!(members.next().await.expect("a read").as_deref(), Some("a"));
+    assert_eq!(members.next_page().await.expect("a read"), Some(vec!["b".into()]));
+}
+
+#[tokio::test]
+async fn prefixes_come_in_order_and_what_is_said_again_holds() {
+    // /// is 0xff 0xff 0xff, and AA is 0x00.
+    let given = r#"{"keys":[],"prefixes":["a/","b/"],"prefixes64":["AA","____"]}"#;
+    let (node, client) = node(&[given]).await;
+    let mut expected = vec![b"\0".to_vec(), b"a/".to_vec(), b"b/".to_vec(), b"\xff\xff\xff".to_vec()];
+    let keys = || client.bucket("b").keys().delimiter("-").delimiter("/");
+    let mut forwards = keys().prefix("x").prefix(b"\xff").prefix("y").page_size(3).page_size(4);
+    assert_eq!(forwards.next_page().await.expect("a read").expect("a page").prefixes, expected);
+    expected.reverse();
+    let mut backwards = keys().reverse().reverse().prefix("x").prefix(b"\xff");
+    assert_eq!(backwards.next_page().await.expect("a read").expect("a page").prefixes, expected);
+    assert_eq!(
+        node.asked(),
+        [
+            "GET /v1/kv/b?delimiter=%2F&prefix=y&limit=4",
+            "GET /v1/kv/b?delimiter=%2F&reverse=true&prefix64=_w"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn what_makes_no_request_is_not_sent() {
     let node = Node::start(&[NUMBER]).await;
     let client = of(hasty(), &[&node]);
