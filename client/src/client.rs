@@ -52,6 +52,7 @@ pub struct Builder {
     connect_timeout: Duration,
     rounds_max: u32,
     calls_max: usize,
+    answer_bytes_max: usize,
     repeats_writes: bool,
     user_agent: String,
 }
@@ -81,7 +82,7 @@ impl Builder {
         Builder { attempt_timeout, ..self }
     }
 
-    /// How long a connection may take to be made. 1 s unless set.
+    /// How long a connection may take to be made, with the finding of the node's address. 1 s unless set.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Builder {
         Builder { connect_timeout, ..self }
     }
@@ -95,6 +96,13 @@ impl Builder {
     /// How many calls may be under way at a time, each on a connection of its own; further ones wait. 64 unless set, at least 1.
     pub fn calls_max(self, calls_max: usize) -> Builder {
         Builder { calls_max: calls_max.clamp(1, Semaphore::MAX_PERMITS), ..self }
+    }
+
+    /// The longest answer that is read, in bytes; a longer one is [`Kind::Strange`]. 64 MiB unless set: as many members as are read at
+    /// once, with room. Answers take at most this for [each call](Builder::calls_max) under way, and twice that while their pieces are
+    /// put together.
+    pub fn answer_bytes_max(self, answer_bytes_max: usize) -> Builder {
+        Builder { answer_bytes_max, ..self }
     }
 
     /// Whether a write is sent again of which it is not known whether it was applied, where doing it twice leaves the same. It is,
@@ -122,7 +130,12 @@ impl Builder {
         }
         Ok(Client(Arc::new(Inner {
             health: Mutex::new(Table::new(endpoints.len())),
-            transport: Transport::new(self.connect_timeout, self.calls_max, self.user_agent.clone()),
+            transport: Transport::new(
+                self.connect_timeout,
+                self.calls_max,
+                self.answer_bytes_max,
+                self.user_agent.clone(),
+            ),
             free: Semaphore::new(self.calls_max),
             endpoints,
             settings: self,
@@ -147,6 +160,7 @@ impl Client {
             connect_timeout: Duration::from_secs(1),
             rounds_max: u32::MAX,
             calls_max: 64,
+            answer_bytes_max: 64 << 20,
             repeats_writes: true,
             user_agent: concat!("meridian-client/", env!("CARGO_PKG_VERSION")).into(),
         }

@@ -14,8 +14,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// The path is none, or longer than an address may be.
-    pub(crate) fn uri(&self, path: &str) -> Result<Uri, hyper::http::Error> {
-        Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(path).build()
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, String> {
+        // What follows would be cut off, and another key be meant.
+        if path.contains('#') {
+            return Err("a path has no #; in a key it is %23".into());
+        }
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(path);
+        uri.build().map_err(|error| error.to_string())
     }
 }
 
@@ -73,6 +78,8 @@ mod tests {
         let endpoint: Endpoint = "http://127.0.0.1:7480".parse().unwrap();
         let uri = endpoint.uri("/v1/kv/b//a%2Fb?type=set").unwrap();
         assert_eq!(uri.to_string(), "http://127.0.0.1:7480/v1/kv/b//a%2Fb?type=set");
-        assert!(endpoint.uri("/v1/kv/b/a b").is_err());
+        for no_path in ["/v1/kv/b/a b", "/v1/kv/b/a#b", "/v1/kv/b/a?type=set#"] {
+            assert!(endpoint.uri(no_path).is_err(), "{no_path}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers that are not what was asked for, and requests that are none.
 
 use crate::node::{Does, NUMBER, Node};
-use crate::{count, ends, hasty, increment, of};
+use crate::{count, ends, hasty, increment, is_well, of};
 use meridian_client::{Client, Error, Kind, Method, Outcome, Request};
 use serde_json::json;
 
@@ -28,6 +28,21 @@ async fn an_answer_that_breaks_off_has_said_that_it_was_applied() {
     assert_eq!(read.expect("a read is repeated"), Some(7));
     let error = strange(increment(&node(&["<html>"]).await.1).await, Outcome::Applied);
     assert!(error.to_string().contains("is this a Meridian node?"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_says_so_and_nothing_against_its_node() {
+    let (first, second) = (Node::start(&[Does::Answers(200, "1234567")]).await, Node::start(&[NUMBER]).await);
+    let client = of(hasty().answer_bytes_max(6), &[&first, &second]);
+    let error = strange(count(&client).await, Outcome::NotApplied);
+    assert!(
+        error.to_string().contains("more than 6 bytes") && !error.to_string().contains("Meridian node"),
+        "{error}"
+    );
+    strange(increment(&client).await, Outcome::Applied);
+    assert!(is_well(&client, 0) && second.asked().is_empty());
+    let client = of(hasty().answer_bytes_max(7), &[&first, &second]);
+    assert_eq!(count(&client).await.expect("it fits"), Some(1_234_567));
 }
 
 #[tokio::test]
@@ -140,6 +155,10 @@ async fn what_makes_no_request_is_not_sent() {
     for error in [
         client.bucket("b").register("k").put(type_of_two_lines).await.expect_err("no header"),
         client.send(Request::new(Method::GET, "/a b")).await.expect_err("no address"),
+        client
+            .send(Request::new(Method::DELETE, "/v1/kv/b/a#b"))
+            .await
+            .expect_err("it would delete another key"),
     ] {
         assert!(matches!(error.kind(), Kind::Invalid(_)), "{error}");
         assert_eq!((error.outcome(), node.asked().len()), (Outcome::NotApplied, 0));
