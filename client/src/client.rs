@@ -8,20 +8,25 @@ use crate::health::Table;
 use crate::list::Policies;
 use crate::request::{Answer, Method, Request};
 use crate::retry::{is_safe_again, pause};
-use crate::transport::{Failure, Transport};
+use crate::transport::{Failure, Transport, after};
 use meridian_api::cluster::{Cluster, Convergence};
 use meridian_api::error::Outcome;
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+
+/// The longest time that a look whether a node is back takes.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A client of a cluster. It is cheap to clone, and all clones share connections and what is known of the nodes.
 ///
 /// **Which node is asked.** The first of the endpoints that is well; so name the nearest first. One that cannot be reached, does not
 /// answer in time, or says that it does not serve is left alone for a pause that doubles from 0.2 s to 20 s. Then the client looks
-/// at it with a request of its own, `GET /readyz`, and returns to it once it serves: no call of yours pays for looking.
+/// at it with a request of its own, `GET /readyz`, and returns to it once it serves: no call of yours pays for looking. Calls with a
+/// shorter time than [an attempt has](Builder::attempt_timeout), and those that you drop, count against a node that does not answer once
+/// their times add up.
 ///
 /// **What is sent again**, to the next node, until the time of the call is up, or [its rounds](Builder::rounds_max):
 /// - what a node has not applied and another may: no connection, or a refusal for now (503, 507), whatever the call is;
@@ -228,9 +233,9 @@ impl Client {
 
     /// Sends a request to one node after the other until one answers, within a time.
     pub(crate) async fn send_within(&self, request: &Request, time_max: Duration) -> Result<Answer, Error> {
-        let deadline = Instant::now() + time_max;
+        let deadline = after(Instant::now(), time_max);
         self.look_at_those_that_were_down();
-        let Ok(Ok(_turn)) = tokio::time::timeout_at(deadline, self.0.free.acquire()).await else {
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.0.free.acquire()).await else {
             return Err(Error::new(request.name(), Kind::Busy, Outcome::NotApplied, Vec::new()));
         };
         let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
@@ -241,7 +246,7 @@ impl Client {
                 // The last one has all the time there is: nobody is left to be asked instead.
                 let is_cut_short = is_repeatable && place + 1 < order.len();
                 let until = if is_cut_short {
-                    deadline.min(Instant::now() + self.0.settings.attempt_timeout)
+                    deadline.min(after(Instant::now(), self.0.settings.attempt_timeout))
                 } else {
                     deadline
                 };
@@ -258,7 +263,7 @@ impl Client {
             let asked_for =
                 failures.iter().rev().take(order.len()).filter_map(|(_, failure)| failure.retry_after).min();
             let pause = pause(round, fastrand::f64()).max(asked_for.unwrap_or_default());
-            if round == self.0.settings.rounds_max || Instant::now() + pause >= deadline {
+            if round == self.0.settings.rounds_max || after(Instant::now(), pause) >= deadline {
                 break;
             }
             tokio::time::sleep(pause).await;
@@ -267,28 +272,21 @@ impl Client {
     }
 
     async fn attempt(&self, node: usize, request: &Request, until: Instant) -> Result<Answer, Failure> {
+        let under_way = UnderWay { client: self, node, began: Instant::now(), has_ended: false };
         let sent = self.0.transport.send(&self.0.endpoints[node], request, until).await;
-        match &sent {
-            Err(failure) if failure.is_down => {
-                self.health().failed(node, Instant::now().into(), fastrand::f64());
-            }
-            // Nothing was sent, so nothing was learnt.
-            Err(failure) if matches!(failure.kind, Kind::Invalid(_)) => {}
-            _ => self.health().well(node),
-        }
+        under_way.end(&sent);
         sent
     }
 
     /// Looks whether nodes that have been left alone for long enough serve again; no call waits for it.
     fn look_at_those_that_were_down(&self) {
-        let now = Instant::now();
-        while let Some(node) = self.health().due(now.into()) {
+        let time = self.0.settings.attempt_timeout.min(LOOK_TIME_MAX);
+        while let Some(node) = self.health().due(Instant::now().into(), time) {
             let client = self.clone();
             tokio::spawn(async move {
                 let ready = Request::new(Method::GET, "/readyz");
-                let until = Instant::now() + client.0.settings.attempt_timeout;
                 // How it fared is kept; nobody waits for the answer.
-                drop(client.attempt(node, &ready, until).await);
+                drop(client.attempt(node, &ready, after(Instant::now(), time)).await);
             });
         }
     }
@@ -312,5 +310,45 @@ impl Client {
 
     fn health(&self) -> MutexGuard<'_, Table> {
         self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt under way. What becomes of it is kept, also where its caller drops it.
+struct UnderWay<'a> {
+    client: &'a Client,
+    node: usize,
+    began: Instant,
+    has_ended: bool,
+}
+
+impl UnderWay<'_> {
+    fn end(mut self, sent: &Result<Answer, Failure>) {
+        self.has_ended = true;
+        let Builder { attempt_timeout, connect_timeout, .. } = self.client.0.settings;
+        match sent {
+            Err(failure) if failure.is_down => {
+                self.client.health().failed(self.node, Instant::now().into(), fastrand::f64());
+            }
+            Err(failure) if failure.is_late => match failure.kind {
+                Kind::Unreachable => self.in_vain(connect_timeout),
+                _ => self.in_vain(attempt_timeout),
+            },
+            // Nothing was sent, so nothing was learnt.
+            Err(failure) if matches!(failure.kind, Kind::Invalid(_)) => {}
+            _ => self.client.health().well(self.node),
+        }
+    }
+
+    fn in_vain(&self, patience: Duration) {
+        let time = (self.began.into(), Instant::now().into());
+        self.client.health().in_vain(self.node, time, patience, fastrand::f64());
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.in_vain(self.client.0.settings.connect_timeout);
+        }
     }
 }

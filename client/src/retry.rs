@@ -35,6 +35,7 @@ mod tests {
             outcome,
             is_passing,
             is_down: true,
+            is_late: false,
             retry_after: None,
         };
         use Outcome::{Applied, NotApplied, Unknown};

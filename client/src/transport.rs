@@ -55,6 +55,8 @@ pub(crate) struct Failure {
     pub(crate) is_passing: bool,
     /// Others are to be asked before this node.
     pub(crate) is_down: bool,
+    /// Its time was up: that speaks against the node only if the time was long enough.
+    pub(crate) is_late: bool,
     /// When the node wants to be asked again.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -98,8 +100,8 @@ impl Transport {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() || !was_reached() => return Err(unreached(&words(&error))),
             Ok(Err(error)) => return Err(unanswered(request, &words(&error))),
-            Err(_) if was_reached() => return Err(unanswered(request, "it does not answer in time")),
-            Err(_) => return Err(unreached("no connection in time")),
+            Err(_) if was_reached() => return Err(late(unanswered(request, "it does not answer in time"))),
+            Err(_) => return Err(late(unreached("no connection in time"))),
         };
         self.take(endpoint, request, response, until).await
     }
@@ -133,7 +135,7 @@ impl Transport {
                 return Err(too_long(request, is_success, self.answer_bytes_max));
             }
             Ok(Err(error)) => return Err(cut_off(request, is_success, &error.to_string())),
-            Err(_) => return Err(cut_off(request, is_success, "it does not end in time")),
+            Err(_) => return Err(late(cut_off(request, is_success, "it does not end in time"))),
         };
         match is_success {
             true => Ok(Answer {
@@ -156,6 +158,7 @@ fn invalid(why: &str) -> Failure {
         outcome: Outcome::NotApplied,
         is_passing: false,
         is_down: false,
+        is_late: false,
         retry_after: None,
     }
 }
@@ -167,8 +170,14 @@ fn unreached(what: &str) -> Failure {
         outcome: Outcome::NotApplied,
         is_passing: true,
         is_down: true,
+        is_late: false,
         retry_after: None,
     }
+}
+
+/// The same, because time was up.
+fn late(failure: Failure) -> Failure {
+    Failure { is_down: false, is_late: true, ..failure }
 }
 
 fn unanswered(request: &Request, what: &str) -> Failure {
@@ -236,6 +245,7 @@ fn refused(request: &Request, status: u16, headers: &HeaderMap, body: &[u8]) -> 
             code,
             Some(Code::NotReady | Code::Overloaded | Code::RequestTimeout | Code::Internal)
         ),
+        is_late: false,
         retry_after,
         kind: Kind::Refused { code, word: problem.code, detail: problem.detail, types: problem.types },
     }
@@ -253,6 +263,7 @@ fn refused_by_another(request: &Request, status: u16, body: &[u8]) -> Failure {
         outcome: if matches!(status, 400..500) { Outcome::NotApplied } else { left_open(request) },
         is_passing: is_gateway,
         is_down: is_gateway,
+        is_late: false,
         retry_after: None,
     }
 }

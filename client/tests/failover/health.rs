@@ -1,7 +1,8 @@
 //! Which node is asked, and what counts against one.
 
 use crate::node::{Does, Gone, NOT_READY, NUMBER, Node};
-use crate::{hasty, increment, is_well, of, wait};
+use crate::{count, hasty, increment, is_well, of, put, wait};
+use meridian_client::{Client, Kind};
 use std::time::Duration;
 
 #[tokio::test]
@@ -53,5 +54,36 @@ async fn a_connection_that_ended_while_nobody_used_it_fails_no_call() {
         assert_eq!((node.asked().len(), node.connections()), (asked, asked));
         // The end of the connection arrives.
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_short_time_says_nothing_against_a_node_until_such_times_add_up() {
+    let (first, second) = (Node::start(&[Does::Hangs]).await, Node::start(&[NUMBER]).await);
+    let read = |client: &Client| client.bucket("b").counter("k").get().timeout(Duration::from_millis(50));
+    let client = of(Client::builder().attempt_timeout(Duration::from_secs(30)), &[&first, &second]);
+    assert_eq!(read(&client).await.expect_err("it hangs").kind(), &Kind::Unanswered);
+    assert!(is_well(&client, 0));
+
+    let client = of(Client::builder().attempt_timeout(Duration::from_millis(400)), &[&first, &second]);
+    let asked = first.asked().len();
+    wait("the next node is asked", async || read(&client).await.is_ok()).await;
+    assert!(!is_well(&client, 0) && first.asked().len() > asked + 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_counts_against_a_node_that_did_not_answer() {
+    let (first, second) = (Node::start(&[Does::Hangs]).await, Node::start(&[NUMBER]).await);
+    let patient = hasty().attempt_timeout(Duration::from_secs(60));
+    for (connect_timeout, is_well_then) in
+        [(Duration::from_secs(60), true), (Duration::from_millis(300), false)]
+    {
+        let client = of(patient.clone().connect_timeout(connect_timeout), &[&first, &second]);
+        let dropped = tokio::time::timeout(Duration::from_millis(400), put(&client)).await;
+        assert!(dropped.is_err(), "it hangs");
+        assert_eq!(is_well(&client, 0), is_well_then, "{connect_timeout:?}");
+        if !is_well_then {
+            assert_eq!(count(&client).await.expect("the next goes elsewhere"), Some(7));
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! How long a call takes: its time, its turn, and how often all nodes are asked.
 
 use crate::node::{Does, NOT_READY, NUMBER, Node};
-use crate::{TIME_MAX, ends, hasty, increment, of, short, wait};
+use crate::{TIME_MAX, count, ends, hasty, increment, of, put, short, wait};
 use meridian_client::{Client, Code, Kind, Outcome};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn all_nodes_are_asked_again_until_time_is_up() {
@@ -42,4 +42,19 @@ async fn calls_wait_for_their_turn_and_not_forever() {
     ends(&error, Outcome::NotApplied, 0);
     assert_eq!((error.kind(), node.asked().len()), (&Kind::Busy, 1));
     slow.abort();
+}
+
+#[tokio::test]
+async fn no_time_is_too_long() {
+    let (first, second) = (Node::start(&[Does::Ends, NUMBER]).await, Node::start(&[NUMBER]).await);
+    let ever = Duration::MAX;
+    let client =
+        of(Client::builder().timeout(ever).attempt_timeout(ever).connect_timeout(ever), &[&first, &second]);
+    put(&client).await.expect("the second does it");
+    assert_eq!(client.bucket("b").counter("k").get().timeout(ever).await.expect("an answer"), Some(7));
+    wait("the first is looked at and back", async || {
+        count(&client).await.expect("an answer");
+        first.looks() == 1 && first.asked().len() > 1
+    })
+    .await;
 }
