@@ -10,8 +10,8 @@ use crate::request::{Answer, Method, Request};
 use crate::retry::{is_safe_again, pause};
 use crate::transport::{Failure, Transport, after};
 use meridian_api::cluster::{Cluster, Convergence};
-use meridian_api::error::Outcome;
 use std::future::IntoFuture;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -81,8 +81,8 @@ impl Builder {
         Builder { timeout, ..self }
     }
 
-    /// How long one node may take before the next one is asked, where a call is safe to be sent again and there is a next one. 3 s
-    /// unless set.
+    /// How long one node may take before the next one is asked, where a call is safe to be sent again and more than one node is named.
+    /// 3 s unless set. What takes a node longer fails then, so give it more.
     pub fn attempt_timeout(self, attempt_timeout: Duration) -> Builder {
         Builder { attempt_timeout, ..self }
     }
@@ -234,41 +234,64 @@ impl Client {
     /// Sends a request to one node after the other until one answers, within a time.
     pub(crate) async fn send_within(&self, request: &Request, time_max: Duration) -> Result<Answer, Error> {
         let deadline = after(Instant::now(), time_max);
-        self.look_at_those_that_were_down();
-        let Ok(Ok(_turn)) = timeout_at(deadline, self.0.free.acquire()).await else {
-            return Err(Error::new(request.name(), Kind::Busy, Outcome::NotApplied, Vec::new()));
-        };
-        let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
-        let mut failures: Vec<(usize, Failure)> = Vec::new();
-        for round in 1..=self.0.settings.rounds_max {
-            let order = self.health().order();
-            for (place, node) in order.iter().enumerate() {
-                // The last one has all the time there is: nobody is left to be asked instead.
-                let is_cut_short = is_repeatable && place + 1 < order.len();
-                let until = if is_cut_short {
-                    deadline.min(after(Instant::now(), self.0.settings.attempt_timeout))
-                } else {
-                    deadline
-                };
-                let failure = match self.attempt(*node, request, until).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failure) => failure,
-                };
-                let ends = !is_safe_again(is_repeatable, &failure);
-                failures.push((*node, failure));
-                if ends || Instant::now() >= deadline {
-                    return Err(self.given_up(request, failures));
-                }
+        let mut rounds_max = self.0.settings.rounds_max;
+        let mut failures = Vec::new();
+        for round in 1_u32.. {
+            let before = failures.len();
+            match self.ask_each(request, deadline, &mut failures).await {
+                ControlFlow::Break(Some(answer)) => return Ok(answer),
+                ControlFlow::Break(None) => break,
+                ControlFlow::Continue(()) if round >= rounds_max => break,
+                ControlFlow::Continue(()) => {}
             }
-            let asked_for =
-                failures.iter().rev().take(order.len()).filter_map(|(_, failure)| failure.retry_after).min();
-            let pause = pause(round, fastrand::f64()).max(asked_for.unwrap_or_default());
-            if round == self.0.settings.rounds_max || after(Instant::now(), pause) >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asked_for = failures[before..].iter().map(|(_, failure)| failure.retry_after).min();
+            let pause = pause(round, fastrand::f64());
+            let longer = pause.max(asked_for.flatten().unwrap_or_default());
+            let pause = if longer < left {
+                longer
+            } else if pause < left && self.0.endpoints.len() > 1 {
+                // All want to be asked when time is up. One may be back before.
+                rounds_max = round + 1;
+                pause
+            } else {
                 break;
-            }
+            };
             tokio::time::sleep(pause).await;
         }
         Err(self.given_up(request, failures))
+    }
+
+    /// Asks one node after the other, when it is this call's turn. Gives an answer, or nothing where none is to be had.
+    async fn ask_each(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        failures: &mut Vec<(usize, Failure)>,
+    ) -> ControlFlow<Option<Answer>> {
+        self.look_at_those_that_were_down();
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.0.free.acquire()).await else {
+            return ControlFlow::Break(None);
+        };
+        let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
+        let order = self.health().order();
+        for node in &order {
+            let until = match is_repeatable && order.len() > 1 {
+                true => deadline.min(after(Instant::now(), self.0.settings.attempt_timeout)),
+                // Nobody is left to be asked instead.
+                false => deadline,
+            };
+            let failure = match self.attempt(*node, request, until).await {
+                Ok(answer) => return ControlFlow::Break(Some(answer)),
+                Err(failure) => failure,
+            };
+            let ends = !is_safe_again(is_repeatable, &failure);
+            failures.push((*node, failure));
+            if ends || Instant::now() >= deadline {
+                return ControlFlow::Break(None);
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     async fn attempt(&self, node: usize, request: &Request, until: Instant) -> Result<Answer, Failure> {
@@ -296,7 +319,8 @@ impl Client {
         // What a node said, or that there was one, says more than that another could not be reached.
         let telling =
             failures.iter().rfind(|(_, failure)| failure.kind != Kind::Unreachable).or(failures.last());
-        let kind = telling.map_or(Kind::Unreachable, |(_, failure)| failure.kind.clone());
+        // Without an attempt it was never this call's turn.
+        let kind = telling.map_or(Kind::Busy, |(_, failure)| failure.kind.clone());
         let attempt = |(node, failure): (usize, Failure)| Attempt {
             endpoint: self.0.endpoints[node].clone(),
             what: failure.what,

@@ -75,6 +75,13 @@ async fn a_node_that_hangs_is_left_for_another_where_that_is_safe() {
 }
 
 #[tokio::test]
+async fn the_last_node_is_left_as_well_for_another_that_may_be_back() {
+    let (first, last) = (Node::start(&[NOT_READY, NUMBER]).await, Node::start(&[Does::Hangs]).await);
+    assert_eq!(count(&of(hasty(), &[&first, &last])).await.expect("the first is back"), Some(7));
+    assert_eq!((first.asked().len(), last.asked().len()), (2, 1));
+}
+
+#[tokio::test]
 async fn what_one_attempt_left_open_stays_open() {
     let (first, second) = (Node::start(&[Does::Ends]).await, Node::start(&[MISFIT]).await);
     let error = put(&of(hasty(), &[&first, &second])).await.expect_err("it does not fit");

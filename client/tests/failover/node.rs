@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 pub(crate) enum Does {
     /// Answers with a status and a body.
     Answers(u16, &'static str),
+    /// Asks to be asked again after so many seconds.
+    AsksToWait(u64),
     /// Answers, and ends the connection without saying so.
     AnswersAndEnds(u16, &'static str),
     /// Begins an answer and ends the connection.
@@ -87,6 +89,9 @@ async fn serve(mut stream: TcpStream, told: Arc<Mutex<Told>>) {
         let answer = |status, body| with_header("", status, body);
         let (bytes, ends) = match does {
             Does::Answers(status, body) => (answer(status, body), false),
+            Does::AsksToWait(seconds) => {
+                (with_header(&format!("retry-after: {seconds}\r\n"), 503, NOT_READY_BODY), false)
+            }
             Does::AnswersAndEnds(status, body) => (answer(status, body), true),
             Does::AnswersHalf => (answer(200, "1234567").replace("4567", ""), true),
             Does::Ends => (String::new(), true),

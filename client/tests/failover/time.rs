@@ -30,6 +30,33 @@ async fn nodes_are_asked_no_more_often_than_was_said() {
 }
 
 #[tokio::test]
+async fn a_node_that_asks_for_time_is_given_it() {
+    let node = Node::start(&[Does::AsksToWait(1), NUMBER]).await;
+    let began = Instant::now();
+    assert_eq!(increment(&of(hasty(), &[&node])).await.expect("it serves in the end"), 7);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(node.asked().len(), 2);
+
+    // More than there is ends the call.
+    let node = Node::start(&[Does::AsksToWait(u64::MAX)]).await;
+    ends(&increment(&of(hasty(), &[&node])).await.expect_err("too long"), Outcome::NotApplied, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_asks_for_time_does_not_keep_a_call_from_the_others() {
+    let waits = Does::AsksToWait(600);
+    let (first, second) = (Node::start(&[waits]).await, Node::start(&[NOT_READY, NUMBER]).await);
+    assert_eq!(increment(&of(hasty(), &[&first, &second])).await.expect("the second is back"), 7);
+
+    let (first, second) = (Node::start(&[waits]).await, Node::start(&[waits, NUMBER]).await);
+    assert_eq!(increment(&of(hasty(), &[&first, &second])).await.expect("the second is back"), 7);
+
+    let (first, second) = (Node::start(&[waits]).await, Node::start(&[waits]).await);
+    let error = increment(&of(hasty(), &[&first, &second])).await.expect_err("nobody serves");
+    ends(&error, Outcome::NotApplied, 4);
+}
+
+#[tokio::test]
 async fn calls_wait_for_their_turn_and_not_forever() {
     let node = Node::start(&[Does::Hangs]).await;
     let client = of(short().calls_max(1), &[&node]);
@@ -42,6 +69,21 @@ async fn calls_wait_for_their_turn_and_not_forever() {
     ends(&error, Outcome::NotApplied, 0);
     assert_eq!((error.kind(), node.asked().len()), (&Kind::Busy, 1));
     slow.abort();
+}
+
+#[tokio::test]
+async fn a_call_that_pauses_gives_its_turn_to_others() {
+    let node = Node::start(&[Does::AsksToWait(20), NUMBER]).await;
+    let client = of(hasty().calls_max(1), &[&node]);
+    let pausing = tokio::spawn({
+        let client = client.clone();
+        async move { increment(&client).await }
+    });
+    wait("it was sent", async || !node.asked().is_empty()).await;
+    let other = client.bucket("b").counter("k").get().timeout(Duration::from_secs(10)).await;
+    assert_eq!(other.expect("it is its turn"), Some(7));
+    assert!(!pausing.is_finished());
+    pausing.abort();
 }
 
 #[tokio::test]
