@@ -9,6 +9,7 @@ use crate::list::Policies;
 use crate::request::{Answer, Method, Request};
 use crate::retry::{is_safe_again, pause};
 use crate::transport::{Failure, Transport, after};
+use futures_util::{StreamExt, stream};
 use meridian_api::cluster::{Cluster, Convergence};
 use std::future::IntoFuture;
 use std::ops::ControlFlow;
@@ -191,8 +192,8 @@ impl Client {
         Call::json(self, Request::new(Method::GET, "/v1/cluster/convergence"))
     }
 
-    /// Makes many calls at once, as many at a time as [the client may](Builder::calls_max), and gives what came of each, in their
-    /// order.
+    /// Makes many calls, as many at a time as [the client may](Builder::calls_max), and gives what came of each, in their order. The
+    /// time of each begins at its turn.
     ///
     /// ```no_run
     /// # async fn example(client: meridian_client::Client) -> Result<(), meridian_client::Error> {
@@ -208,7 +209,8 @@ impl Client {
     where
         C: IntoFuture<Output = Result<T, Error>>,
     {
-        futures_util::future::join_all(calls.into_iter().map(IntoFuture::into_future)).await
+        let calls: Vec<_> = calls.into_iter().map(IntoFuture::into_future).collect();
+        stream::iter(calls).buffered(self.0.settings.calls_max).collect().await
     }
 
     /// How each node has fared, in the order in which they were named.

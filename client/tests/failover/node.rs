@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -11,6 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 pub(crate) enum Does {
     /// Answers with a status and a body.
     Answers(u16, &'static str),
+    /// Answers after so many ms.
+    AnswersAfter(u64, &'static str),
     /// Asks to be asked again after so many seconds.
     AsksToWait(u64),
     /// Answers, and ends the connection without saying so.
@@ -89,6 +92,10 @@ async fn serve(mut stream: TcpStream, told: Arc<Mutex<Told>>) {
         let answer = |status, body| with_header("", status, body);
         let (bytes, ends) = match does {
             Does::Answers(status, body) => (answer(status, body), false),
+            Does::AnswersAfter(ms, body) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                (answer(200, body), false)
+            }
             Does::AsksToWait(seconds) => {
                 (with_header(&format!("retry-after: {seconds}\r\n"), 503, NOT_READY_BODY), false)
             }

@@ -87,6 +87,18 @@ async fn a_call_that_pauses_gives_its_turn_to_others() {
 }
 
 #[tokio::test]
+async fn the_time_of_each_of_many_calls_begins_at_its_turn() {
+    let node = Node::start(&[Does::AnswersAfter(100, "7")]).await;
+    let client = of(hasty().calls_max(2), &[&node]);
+    let calls = (0..40).map(|_| client.bucket("b").counter("k").increment(1).timeout(Duration::from_secs(1)));
+    let began = Instant::now();
+    for call in client.all(calls).await {
+        assert_eq!(call.expect("it is its turn"), 7);
+    }
+    assert!(began.elapsed() >= Duration::from_secs(2), "two at a time");
+}
+
+#[tokio::test]
 async fn no_time_is_too_long() {
     let (first, second) = (Node::start(&[Does::Ends, NUMBER]).await, Node::start(&[NUMBER]).await);
     let ever = Duration::MAX;
