@@ -62,7 +62,8 @@ fn the_quickstart_prints_what_the_readme_says() {
     let (scratch, base) = (Scratch::new("quickstart"), free_base(24_000));
     let mut dev = start(scratch.path(), base);
     let mut lines = BufReader::new(dev.stdout.take().expect("it is piped")).lines();
-    wait("ready", || lines.next().expect("it goes on").expect("it is text") == "ready");
+    let mut said = || lines.next().expect("it goes on").expect("it is text");
+    wait_until(TIME_MAX, || said() == "ready", || "it is not ready".into());
     let endpoints: Vec<String> = (base..base + 3).map(|port| format!("http://127.0.0.1:{port}")).collect();
     // A second run finds nothing of the first one.
     for _ in 0..2 {
