@@ -348,6 +348,11 @@ impl MemStorage {
         self.unsynced.len()
     }
 
+    /// A sync ends that began when there were so many batches: the first `batches` are durable, later ones are not.
+    pub fn sync_first(&mut self, batches: usize) {
+        self.unsynced.drain(..batches.min(self.unsynced.len()));
+    }
+
     /// The power fails: of the batches that were not synced only the first `kept` stay.
     pub fn crash(&mut self, kept: usize) {
         while self.unsynced.len() > kept {
