@@ -7,6 +7,7 @@
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
 //! - [`checker`]: what clients saw, and what must hold of it whatever happened;
+//! - [`sim`]: a whole cluster in one thread, from one seed;
 //! - [`storage_suite`]: what every storage must do;
 //! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
 //! - [`bench`]: one such process, asked one request after the other;
@@ -21,6 +22,7 @@ pub mod content;
 pub mod faults;
 pub mod schedule;
 pub mod checker;
+pub mod sim;
 pub mod http;
 pub mod process;
 pub mod bench;

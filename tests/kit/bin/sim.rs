@@ -1,0 +1,192 @@
+//! `meridian-sim`: runs whole clusters in simulated time, replays what went wrong, and makes it smaller.
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use meridian_tests::faults::Fault;
+use meridian_tests::schedule::cores;
+use meridian_tests::sim::{self, Failure, Figures, Kind, Options};
+use std::ops::Range;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// Runs whole clusters in one thread each, from one seed each, in a world of faults; then all must agree.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  meridian-sim run --seeds 0..200
+  meridian-sim run --seeds 0..20 --hours 1
+  meridian-sim replay --seed 42 --until 30 --trace
+  meridian-sim shrink --seed 42
+  meridian-sim determinism --seeds 0..3"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs many seeds. Ends with 1 if one goes wrong.
+    Run {
+        /// First seed and the one after the last, as A..B.
+        #[arg(long, value_parser = range)]
+        seeds: Range<u64>,
+        /// Threads; all cores unless it is said.
+        #[arg(long)]
+        jobs: Option<usize>,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Runs one seed.
+    Replay {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        /// Stops then, in simulated seconds.
+        #[arg(long)]
+        until: Option<f64>,
+        /// Prints what happens.
+        #[arg(long)]
+        trace: bool,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Runs seeds twice and compares the hashes of their traces. Ends with 1 if they differ.
+    Determinism {
+        /// First seed and the one after the last, as A..B.
+        #[arg(long, value_parser = range)]
+        seeds: Range<u64>,
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Leaves out of a seed that goes wrong what it does not need for that.
+    Shrink {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        told: Told,
+    },
+}
+
+/// What every command is told in the same way.
+#[derive(Args)]
+struct Told {
+    /// Simulated hours with faults.
+    #[arg(long, default_value_t = Options::default().hours)]
+    hours: f64,
+    /// A kind of fault to leave out, again for each: loss, doubling, reordering, partition, crash, pause, slow-disk, wipe, old-image, clone,
+    /// rot, clock.
+    #[arg(long)]
+    without: Vec<Kind>,
+    /// Most nodes.
+    #[arg(long, default_value_t = Options::default().nodes_max)]
+    nodes_max: usize,
+    /// Plants this bug: runs should then go wrong.
+    #[arg(long)]
+    bug: Option<Fault>,
+}
+
+impl Told {
+    fn options(self, trace: bool) -> Options {
+        let Told { hours, without, nodes_max, bug } = self;
+        Options { hours, without, nodes_max: nodes_max.max(1), until_s: None, bug, trace }
+    }
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let parts = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    parts
+        .filter(|(a, b)| a < b)
+        .map(|(a, b)| a..b)
+        .ok_or_else(|| "two numbers as A..B, the second greater".into())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    match Cli::parse().command {
+        Command::Run { seeds, jobs, told } => {
+            let (figures, failures) = run_all(seeds, jobs.unwrap_or_else(cores), &told.options(false));
+            println!("{figures}");
+            for failure in &failures {
+                let what = failure.what.lines().next().unwrap_or_default();
+                eprintln!("seed {}: {what:.200}", failure.seed);
+            }
+            match failures.first() {
+                Some(first) => {
+                    return Err(format!("{} runs went wrong. The first:\n{first}", failures.len()));
+                }
+                None => println!("0 violations"),
+            }
+        }
+        Command::Replay { seed, until, trace, told } => {
+            let options = Options { until_s: until, ..told.options(trace) };
+            let figures = sim::run(seed, &options).map_err(|failure| failure.to_string())?;
+            println!("{figures}\n0 violations, trace {:016x}", figures.trace);
+        }
+        Command::Determinism { seeds, told } => {
+            let options = told.options(false);
+            for seed in seeds {
+                let runs = [(); 2].map(|()| sim::run(seed, &options).map(|figures| figures.trace));
+                match runs {
+                    [Ok(one), Ok(other)] if one == other => println!("seed {seed}: {one:016x}, twice"),
+                    [Ok(one), Ok(other)] => {
+                        return Err(format!("seed {seed}: {one:016x}, then {other:016x}"));
+                    }
+                    [Err(failure), _] | [_, Err(failure)] => return Err(failure.to_string()),
+                }
+            }
+        }
+        Command::Shrink { seed, told } => {
+            let mut tell = |failure: &Failure| eprintln!("smaller: {failure}\n");
+            match sim::shrink(seed, &told.options(false), &mut tell) {
+                Some(failure) => println!("{failure}"),
+                None => return Err(format!("seed {seed} does not go wrong")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs seeds on several threads. What went wrong comes in the order of the seeds.
+fn run_all(seeds: Range<u64>, jobs: usize, options: &Options) -> (Figures, Vec<Failure>) {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left").expect("a template");
+    let bar = ProgressBar::new(seeds.end - seeds.start).with_style(style);
+    let next = AtomicU64::new(seeds.start);
+    let results = Mutex::new((Figures::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let run = sim::run(seed, options);
+                    let mut results = results.lock().expect("no run panics");
+                    match run {
+                        Ok(figures) => results.0.add(figures),
+                        Err(failure) => results.1.push(*failure),
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let (figures, mut failures) = results.into_inner().expect("no run panics");
+    failures.sort_by_key(|failure| failure.seed);
+    (figures, failures)
+}

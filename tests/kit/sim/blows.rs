@@ -1,0 +1,177 @@
+//! Faults that come and go.
+
+use super::draw::{Kind, SECOND};
+use super::seat::{Seat, SeatClock};
+use super::{Event, World};
+use crate::faults::Fault;
+use meridian_core::id::OriginId;
+use meridian_core::planted::Bug;
+use meridian_core::storage::{MemStorage, Space};
+use rand::RngExt;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+/// What ends a fault.
+pub(super) enum Relief {
+    /// Links that were cut are open again.
+    Mend(Vec<(usize, usize)>),
+    /// A disk is as fast as it was.
+    Fast(usize),
+}
+
+impl World {
+    /// The next blow of a kind is due some time from now.
+    pub(super) fn due_blow(&mut self, kind: Kind) {
+        let us = self.chance.blows.random_range(1..2 * self.weather.blow_every_us);
+        self.due_in(us, Event::Blow(kind));
+    }
+
+    /// How long this one lasts.
+    fn lasts_us(&mut self) -> u64 {
+        self.chance.blows.random_range(1..2 * self.weather.blow_lasts_us)
+    }
+
+    pub(super) fn blow(&mut self, kind: Kind) -> Result<(), String> {
+        if self.is_ending {
+            return Ok(());
+        }
+        self.due_blow(kind);
+        self.figures.blows += 1;
+        let at = self.chance.blows.random_range(0..self.seats.len());
+        self.trace(|_| format!("{kind} at n{}", at + 1));
+        match kind {
+            Kind::Partition => self.part(at),
+            Kind::Crash => self.crash(at)?,
+            Kind::Pause => {
+                let us = self.lasts_us();
+                self.seats[at].paused_until_us = self.now_us + us;
+            }
+            Kind::SlowDisk => {
+                self.seats[at].slowness =
+                    *[10, 100, 1_000].choose(&mut self.chance.blows).expect("not empty");
+                let us = self.lasts_us();
+                self.due_in(us, Event::Relief(Relief::Fast(at)));
+            }
+            Kind::Wipe => self.replace_disk(at, (MemStorage::default(), false))?,
+            Kind::OldImage => match self.seats[at].image.take() {
+                Some(image) => self.replace_disk(at, image)?,
+                None => self.seats[at].image = Some(self.seats[at].copy()),
+            },
+            Kind::Clone => {
+                let from = self.chance.blows.random_range(0..self.seats.len());
+                let copy = self.seats[from].copy();
+                self.replace_disk(at, copy)?;
+            }
+            Kind::Rot => self.rot(at),
+            Kind::Clock => {
+                let rng = &mut self.chance.blows;
+                let (ahead_ms, drift_ppm) = (rng.random_range(-5_000..5_000), rng.random_range(-200..200));
+                // Only the wall clock jumps.
+                let SeatClock { drift_ppm: before, .. } = self.seats[at].clock;
+                let drift_ppm = if self.now_us < SECOND { drift_ppm } else { before };
+                self.seats[at].clock = SeatClock { ahead_ms, drift_ppm };
+            }
+            Kind::Loss | Kind::Doubling | Kind::Reordering => unreachable!("these are no blows"),
+        }
+        Ok(())
+    }
+
+    pub(super) fn relieve(&mut self, relief: Relief) {
+        match relief {
+            Relief::Mend(links) => {
+                for link in links {
+                    self.network.mend(link);
+                    self.look_soon(link.0, link.1);
+                }
+            }
+            Relief::Fast(at) => self.seats[at].slowness = 1,
+        }
+    }
+
+    /// Cuts links: around a node, between two halves, or one way between two nodes.
+    fn part(&mut self, at: usize) {
+        let nodes = self.seats.len();
+        let mut all: Vec<usize> = (0..nodes).collect();
+        all.shuffle(&mut self.chance.blows);
+        let links: Vec<(usize, usize)> = match self.chance.blows.random_range(0..4) {
+            0 => {
+                (0..nodes).filter(|other| *other != at).flat_map(|other| [(at, other), (other, at)]).collect()
+            }
+            1 => {
+                let (one, other) = all.split_at(nodes / 2);
+                one.iter().flat_map(|a| other.iter().flat_map(|b| [(*a, *b), (*b, *a)])).collect()
+            }
+            2 => all.iter().take(1).filter(|other| **other != at).map(|other| (at, *other)).collect(),
+            _ => all.windows(2).flat_map(|two| [(two[0], two[1]), (two[1], two[0])]).collect(),
+        };
+        for link in &links {
+            self.network.cut(*link);
+            self.look_soon(link.0, link.1);
+        }
+        let us = self.lasts_us();
+        self.due_in(us, Event::Relief(Relief::Mend(links)));
+    }
+
+    /// The process ends, and of what was not synced a part stays. It is started again later.
+    pub(super) fn crash(&mut self, at: usize) -> Result<(), String> {
+        let unsynced = self.seats[at].disk.unsynced();
+        let kept = self.chance.blows.random_range(0..=unsynced);
+        self.end_process(at, kept)
+    }
+
+    fn end_process(&mut self, at: usize, kept: usize) -> Result<(), String> {
+        let drawn = OriginId(self.chance.blows.random());
+        let Seat { is_rotten, .. } = self.seats[at];
+        let origin = match self.options.bug {
+            Some(Fault::Engine(Bug::OriginReused)) => self.seats[at].node.origin(),
+            _ => drawn,
+        };
+        if let Err(error) = self.seats[at].end(&self.weather.config, kept, origin) {
+            if !is_rotten {
+                return Err(format!("n{}: a healthy disk does not open: {error}", at + 1));
+            }
+            return self.replace_disk(at, (MemStorage::default(), false));
+        }
+        for other in 0..self.seats.len() {
+            if self.connected.remove(&(at.min(other), at.max(other))) {
+                // The other one notices later, or when they meet again.
+                let peer = super::seat::node_id(at);
+                self.give(other, meridian_core::node::Input::PeerDown(peer));
+            }
+        }
+        let us = self.lasts_us();
+        self.due_in(us, Event::Start { seat: at });
+        Ok(())
+    }
+
+    /// A machine comes back with another disk, of which a bit may be flipped.
+    pub(super) fn replace_disk(
+        &mut self,
+        at: usize,
+        (disk, is_rotten): (MemStorage, bool),
+    ) -> Result<(), String> {
+        let seat = &mut self.seats[at];
+        (seat.disk, seat.is_rotten) = (disk, is_rotten);
+        seat.life += 1;
+        let kept = seat.disk.unsynced();
+        self.end_process(at, kept)?;
+        self.excuse();
+        Ok(())
+    }
+
+    /// A bit of a row is flipped.
+    fn rot(&mut self, at: usize) {
+        let space =
+            *[Space::Head, Space::Cell, Space::Log].choose(&mut self.chance.blows).expect("not empty");
+        let seat = &mut self.seats[at];
+        let rows: Vec<Vec<u8>> = seat.disk.rows(space).map(|(row, _)| row.to_vec()).collect();
+        let Some(row) = rows.choose(&mut self.chance.blows) else { return };
+        seat.is_rotten = true;
+        let (byte, bit) = (self.chance.blows.random_range(0..64_usize), self.chance.blows.random_range(0..8));
+        seat.disk.damage(space, row, |value| {
+            let length = value.len().max(1);
+            if let Some(byte) = value.get_mut(byte % length) {
+                *byte ^= 1 << bit;
+            }
+        });
+    }
+}

@@ -1,0 +1,219 @@
+//! What a seed draws: how many nodes there are, how bad the world is, and which kinds of faults there are at all.
+
+use crate::faults::Fault;
+use meridian_core::merkle::Seed;
+use meridian_core::name::ShardCount;
+use meridian_core::node::Config;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use std::fmt;
+use std::str::FromStr;
+
+/// A second, in microseconds.
+pub(super) const SECOND: u64 = 1_000_000;
+
+/// A kind of fault, which a seed has or has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Messages are lost.
+    Loss,
+    /// Messages come twice.
+    Doubling,
+    /// Messages overtake each other.
+    Reordering,
+    /// Links are cut, both ways or one way, between two nodes or around one.
+    Partition,
+    /// A node's process ends at once, and starts again later.
+    Crash,
+    /// A node gets nothing for seconds, and then everything.
+    Pause,
+    /// A disk's syncs take long.
+    SlowDisk,
+    /// A node comes back with an empty disk.
+    Wipe,
+    /// A node comes back with an old image of its disk.
+    OldImage,
+    /// A node comes back with a copy of another's disk.
+    Clone,
+    /// A bit of a row is flipped.
+    Rot,
+    /// Wall clocks are wrong, drift and jump.
+    Clock,
+}
+
+impl Kind {
+    /// All, with their names on the command line.
+    pub const ALL: [(&'static str, Kind); 12] = [
+        ("loss", Kind::Loss),
+        ("doubling", Kind::Doubling),
+        ("reordering", Kind::Reordering),
+        ("partition", Kind::Partition),
+        ("crash", Kind::Crash),
+        ("pause", Kind::Pause),
+        ("slow-disk", Kind::SlowDisk),
+        ("wipe", Kind::Wipe),
+        ("old-image", Kind::OldImage),
+        ("clone", Kind::Clone),
+        ("rot", Kind::Rot),
+        ("clock", Kind::Clock),
+    ];
+
+    /// Whether it happens now and then, rather than all the time.
+    pub(super) fn is_blow(self) -> bool {
+        !matches!(self, Kind::Loss | Kind::Doubling | Kind::Reordering)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = Kind::ALL.iter().find(|(_, kind)| kind == self).expect("all are listed");
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Kind::ALL.iter().find(|(name, _)| *name == text);
+        let known = || Kind::ALL.map(|(name, _)| name).join(", ");
+        found.map(|(_, kind)| *kind).ok_or_else(|| format!("no such kind of fault; there are {}", known()))
+    }
+}
+
+/// What a run is told beside its seed. With less than all a run is smaller, and may still fail.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For how long clients and faults go on, in simulated hours.
+    pub hours: f64,
+    /// Kinds of faults that are left out though the seed has drawn them.
+    pub without: Vec<Kind>,
+    /// Most nodes.
+    pub nodes_max: usize,
+    /// Stops then, in simulated seconds, without an end in which all must agree.
+    pub until_s: Option<f64>,
+    /// A planted bug.
+    pub bug: Option<Fault>,
+    /// Prints what happens.
+    pub trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { hours: 0.05, without: Vec::new(), nodes_max: 9, until_s: None, bug: None, trace: false }
+    }
+}
+
+/// What a seed has drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    pub(super) nodes: usize,
+    pub(super) kinds: Vec<Kind>,
+    /// A message takes so long, and up to so much longer.
+    pub(super) delay_us: u64,
+    pub(super) jitter_us: u64,
+    /// One message in so many is lost, or comes twice.
+    pub(super) loss: u32,
+    pub(super) doubling: u32,
+    /// Bytes a second on a link.
+    pub(super) bytes_per_second: u64,
+    /// A sync takes so long.
+    pub(super) sync_us: u64,
+    /// How long it is between two blows of a kind, on average.
+    pub(super) blow_every_us: u64,
+    /// How long a blow lasts, on average.
+    pub(super) blow_lasts_us: u64,
+    /// How long it is between two requests of one client, on average.
+    pub(super) request_every_us: u64,
+    pub(super) clients: usize,
+    /// Keys of each type.
+    pub(super) keys: usize,
+    pub(super) config: Config,
+    /// Limits are tiny.
+    pub(super) is_tiny: bool,
+}
+
+impl Weather {
+    pub(super) fn draw(rng: &mut ChaCha8Rng, options: &Options) -> Weather {
+        fn one_of<T: Copy>(rng: &mut ChaCha8Rng, choices: &[T]) -> T {
+            *choices.choose(rng).expect("not empty")
+        }
+        let nodes = one_of(rng, &[1, 2, 3, 3, 3, 4, 5, 5, 7, 9]);
+        // A subset of the faults; on some seeds few, on some all.
+        let share = one_of(rng, &[0.0, 0.2, 0.4, 0.7, 1.0]);
+        let drawn: Vec<Kind> =
+            Kind::ALL.iter().map(|(_, kind)| *kind).filter(|_| rng.random_bool(share)).collect();
+        let kinds = drawn.into_iter().filter(|kind| !options.without.contains(kind)).collect();
+        let is_tiny = rng.random();
+        let config = draw_config(rng, options.bug, is_tiny);
+        let one_of = |choices: &[u64], rng: &mut ChaCha8Rng| one_of(rng, choices);
+        Weather {
+            nodes: nodes.min(options.nodes_max),
+            kinds,
+            delay_us: one_of(&[50, 500, 5_000, 40_000, 150_000], rng),
+            jitter_us: one_of(&[10, 1_000, 20_000], rng),
+            loss: one_of(&[4, 20, 100, 1_000], rng) as u32,
+            doubling: one_of(&[3, 20, 200], rng) as u32,
+            bytes_per_second: one_of(&[100_000, 10_000_000, 1_000_000_000], rng),
+            sync_us: one_of(&[50, 500, 5_000], rng),
+            blow_every_us: one_of(&[3, 10, 30, 60], rng) * SECOND,
+            blow_lasts_us: one_of(&[300_000, 2 * SECOND, 10 * SECOND], rng),
+            request_every_us: one_of(&[20_000, 100_000, 500_000], rng),
+            clients: one_of(&[1, 3, 6], rng) as usize,
+            keys: one_of(&[1, 2, 10], rng) as usize,
+            config,
+            is_tiny,
+        }
+    }
+
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// How long all nodes may take to agree once all faults are off, where one lacks so many deltas. Whose last message was lost waits
+    /// until all is announced once more; then it takes some seconds and ten round trips. Where limits are tiny, each delta may take round
+    /// trips of its own, and repairs begin anew.
+    pub(super) fn patience_us(&self, behind: u64) -> u64 {
+        let round_trip_us = 2 * (self.delay_us + self.jitter_us) + 2 * self.sync_us;
+        let ordinary_us = self.config.announce_all_ms * 1_000 + 5 * SECOND + 10 * round_trip_us;
+        match self.is_tiny {
+            true => ordinary_us + 20 * SECOND + behind * 2 * round_trip_us,
+            false => ordinary_us,
+        }
+    }
+}
+
+/// Limits are tiny on some seeds, so that each is reached.
+fn draw_config(rng: &mut ChaCha8Rng, bug: Option<Fault>, is_tiny: bool) -> Config {
+    fn one_of<T: Copy>(rng: &mut ChaCha8Rng, choices: &[T]) -> T {
+        *choices.choose(rng).expect("not empty")
+    }
+    let shards = one_of(rng, &[1, 2, 8]);
+    let default = Config::default();
+    let planted = bug.map(Fault::planted).unwrap_or_default();
+    let config = Config {
+        shards: ShardCount::new(shards).expect("a power of two"),
+        seed: Seed(0x5eed),
+        planted,
+        ..default.clone()
+    };
+    if !is_tiny {
+        return config;
+    }
+    Config {
+        parked_bytes_max: one_of(rng, &[0, 1_000, default.parked_bytes_max]),
+        pull_bytes_max: one_of(rng, &[1, 500, default.pull_bytes_max]),
+        pulls_open_max: one_of(rng, &[1, default.pulls_open_max]),
+        repairs_open_max: one_of(rng, &[1, default.repairs_open_max]),
+        repair_empty_min: one_of(rng, &[1, 50, default.repair_empty_min]),
+        repair_known_max: one_of(rng, &[2, default.repair_known_max]),
+        install_rows_max: one_of(rng, &[0, 5, default.install_rows_max]),
+        removal_rows_max: one_of(rng, &[1, 5, default.removal_rows_max]),
+        portion_rows: one_of(rng, &[2, 20, default.portion_rows]),
+        deep_check_ms: one_of(rng, &[5_000, 60_000, default.deep_check_ms]),
+        log_keep_bytes: one_of(rng, &[0, 2_000, default.log_keep_bytes]),
+        log_bytes_max: one_of(rng, &[500, 5_000, default.log_bytes_max]),
+        ..config
+    }
+}

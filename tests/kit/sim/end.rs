@@ -1,0 +1,205 @@
+//! The end: faults are off, all must agree within a stated time, and then the history is judged.
+
+use super::clients::{Clients, seen};
+use super::draw::SECOND;
+use super::{Event, World};
+use crate::checker;
+use crate::lab::bucket;
+use meridian_core::codec::Encode;
+use meridian_core::id::{OriginId, RequestId, ShardId};
+use meridian_core::name::Key;
+use meridian_core::node::{Input, Operation, Output, Reply, Request};
+use meridian_core::replica::Replica;
+use meridian_core::replica::read::ReadRequest;
+use meridian_core::storage::MemStorage;
+use meridian_core::types::Value;
+use std::collections::BTreeSet;
+
+/// How often it is looked whether all agree.
+const LOOK_US: u64 = SECOND / 10;
+
+impl World {
+    /// Faults end, all machines run, clients are silent. All must agree in time, and nothing be wrong with what they say.
+    pub(super) fn come_to_an_end(&mut self) -> Result<(), String> {
+        self.figures.simulated_us = self.now_us;
+        self.is_ending = true;
+        self.network.calm();
+        for at in 0..self.seats.len() {
+            self.seats[at].slowness = 1;
+            self.due_in(0, Event::Start { seat: at });
+            for other in 0..at {
+                self.due_in(SECOND, Event::Look { one: other, other: at });
+            }
+        }
+        // A pause has an end of its own.
+        let paused_until_us = self.seats.iter().map(|seat| seat.paused_until_us).max().unwrap_or(0);
+        self.go_on_until(paused_until_us)?;
+        let (began_us, patience_us) = (self.now_us, self.weather.patience_us(self.behind()));
+        while !self.all_agree() {
+            let waited_us = self.now_us - began_us;
+            if waited_us > patience_us {
+                return Err(format!(
+                    "all faults are off for {} s, and nodes do not agree: {}",
+                    waited_us / SECOND,
+                    self.standing()
+                ));
+            }
+            if waited_us > patience_us / 2 {
+                self.replace_hopeless_disks()?;
+            }
+            self.go_on_until(self.now_us + LOOK_US)?;
+        }
+        let agreed_us = self.now_us - began_us;
+        match self.weather.is_tiny {
+            true => self.figures.agreed_tiny_us_max = agreed_us,
+            false => self.figures.agreed_us_max = agreed_us,
+        }
+        self.trace(|_| format!("all agree after {} s", agreed_us as f64 / SECOND as f64));
+        self.compare_contents()?;
+        self.read_all()?;
+        checker::check(&self.history).map_err(|violation| violation.to_string())
+    }
+
+    fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        self.weather.config.shards.shards()
+    }
+
+    /// All replicas are in service and have applied and hold the same, and nobody has anything left to do.
+    fn all_agree(&self) -> bool {
+        let state = |at: usize, shard: ShardId| {
+            let replica =
+                self.seats[at].node.replica(shard).filter(|replica| !replica.is_out_of_service())?;
+            Some((replica.vector(), replica.tree()?.root()))
+        };
+        let is_done = |seat: &super::Seat| seat.is_up && !seat.node.has_work();
+        let equal = |shard: ShardId| {
+            let first = state(0, shard);
+            first.is_some() && (1..self.seats.len()).all(|at| state(at, shard) == first)
+        };
+        self.shards().all(equal) && self.seats.iter().all(is_done)
+    }
+
+    /// Who stands where, of the shards that are not settled.
+    fn standing(&self) -> String {
+        let mut lines = vec![format!("{:?}", self.weather)];
+        for (at, seat) in self.seats.iter().enumerate() {
+            for shard in self.shards() {
+                let replica = seat.node.replica(shard).expect("there is such a shard");
+                let behind = self.lacks(at, shard);
+                let (standing, root) = (replica.standing(), replica.tree().map(|tree| tree.root() as u16));
+                if behind > 0 || replica.is_out_of_service() || root.is_none() || seat.node.has_work() {
+                    let works = seat.node.has_work();
+                    lines.push(format!(
+                        "n{} {shard:?}: lacks {behind}, {standing:?}, root {root:?}, works {works}",
+                        at + 1
+                    ));
+                }
+            }
+        }
+        lines.join("\n")
+    }
+
+    /// How many deltas of a shard a node lacks, of all that any node has applied.
+    fn lacks(&self, at: usize, shard: ShardId) -> u64 {
+        let vectors = || self.seats.iter().filter_map(|seat| seat.node.replica(shard)).map(Replica::vector);
+        let own = self.seats[at].node.replica(shard).expect("there is such a shard").vector();
+        let origins: BTreeSet<OriginId> =
+            vectors().flat_map(|vector| vector.iter().map(|dot| dot.origin)).collect();
+        let most = |origin| vectors().map(|vector| vector.at(origin)).max().unwrap_or(0);
+        origins.into_iter().map(|origin| most(origin).saturating_sub(own.at(origin))).sum()
+    }
+
+    /// The most deltas that one node lacks.
+    fn behind(&self) -> u64 {
+        let of_node = |at| self.shards().map(|shard| self.lacks(at, shard)).sum();
+        (0..self.seats.len()).map(of_node).max().unwrap_or(0)
+    }
+
+    /// Damaged replicas that nobody can help: somebody puts in other disks.
+    fn replace_hopeless_disks(&mut self) -> Result<(), String> {
+        for at in 0..self.seats.len() {
+            let is_out = self.shards().any(|shard| self.seats[at].is_out_of_service(shard));
+            if is_out && self.seats[at].is_rotten {
+                self.replace_disk(at, (MemStorage::default(), false))?;
+                self.due_in(0, Event::Start { seat: at });
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows of all replicas are the same, byte for byte in canonical form, and their trees say so.
+    fn compare_contents(&mut self) -> Result<(), String> {
+        for shard in self.shards() {
+            let mut first = None;
+            for (at, seat) in self.seats.iter().enumerate() {
+                let (mut rows, mut tree) = (Vec::new(), meridian_core::merkle::Tree::default());
+                let seed = self.weather.config.seed;
+                let replica = seat.node.replica(shard).expect("there is such a shard");
+                let scanned = replica.scan_content(
+                    &seat.disk,
+                    seat.node.origins(),
+                    &mut |space, row: &[u8], content| {
+                        rows.push((space, row.to_vec(), content.clone()));
+                        tree.add(seed.leaf(space, row), seed.row(space, row, content));
+                    },
+                );
+                if let Err(error) = scanned {
+                    // A row that rotted after it was read last.
+                    if seat.is_rotten {
+                        continue;
+                    }
+                    return Err(format!("n{}: {error}", at + 1));
+                }
+                if !seat.is_rotten && replica.tree() != Some(&tree) {
+                    return Err(format!("n{}: the tree of {shard:?} is not that of its rows", at + 1));
+                }
+                if *first.get_or_insert_with(|| rows.clone()) != rows {
+                    return Err(format!(
+                        "n{}: {shard:?} at {:?} differs",
+                        at + 1,
+                        replica.vector().to_bytes()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What every node reads of every key, which must be the same.
+    fn read_all(&mut self) -> Result<(), String> {
+        for (key, subjects) in Clients::subjects(&self.weather) {
+            let mut first: Option<Option<Value>> = None;
+            for at in 0..self.seats.len() {
+                let Some(read) = self.read(at, &key)? else { continue };
+                if *first.get_or_insert_with(|| read.clone()) != read {
+                    return Err(format!("n{} reads {key} as {read:?}, and another as {first:?}", at + 1));
+                }
+            }
+            // Where every node has a damaged row of it, nobody can read it.
+            let value = first.flatten();
+            for subject in subjects {
+                let seen = seen(&subject, value.as_ref());
+                self.history.last.insert(subject, seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node reads; `None` where it finds a row that has rotted.
+    fn read(&mut self, at: usize, key: &str) -> Result<Option<Option<Value>>, String> {
+        let name = Key::new(key.as_bytes()).expect("a good key");
+        let operation = Operation::Read(ReadRequest::whole(None));
+        let request = Request { bucket: bucket(), key: name, operation };
+        self.seats[at].step(self.now_us, Input::Request { id: RequestId(0), request })?;
+        let turn = self.seats[at].end_turn();
+        let reply = turn.outputs.into_iter().find_map(|output| match output {
+            Output::Reply { reply, .. } => Some(reply),
+            _ => None,
+        });
+        match reply {
+            Some(Reply::Read(found)) => Ok(Some(found.value)),
+            Some(Reply::Refused(_)) if self.seats[at].is_rotten => Ok(None),
+            other => Err(format!("n{}: {key} was to be read: {other:?}", at + 1)),
+        }
+    }
+}

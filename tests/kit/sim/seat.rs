@@ -1,0 +1,155 @@
+//! A simulated machine: a node, its disk, its clocks, and the part of the server that stands between them.
+//!
+//! As in the server, a turn is written at once, a sync makes all durable that was written before it began, and only then leaves what those
+//! turns said.
+
+use meridian_core::id::{NodeId, OriginId};
+use meridian_core::node::{Config, Input, Node, Now, OpenError, Output, Turn};
+use meridian_core::storage::{MemStorage, Storage};
+use std::collections::VecDeque;
+
+/// Most inputs of a turn, as in the server.
+const INPUTS_MAX: usize = 32;
+
+pub(super) struct Seat {
+    pub(super) node: Node,
+    pub(super) disk: MemStorage,
+    /// Counts starts: what is due for an earlier run is void.
+    pub(super) run: u32,
+    /// Counts how often the disk was replaced.
+    pub(super) life: u32,
+    pub(super) is_up: bool,
+    /// Until when it gets nothing.
+    pub(super) paused_until_us: u64,
+    /// What it will be given.
+    pub(super) inbox: VecDeque<Input>,
+    /// A turn is due.
+    pub(super) is_woken: bool,
+    /// What written turns say, oldest first; each is a batch on the disk.
+    pub(super) unsynced: VecDeque<Vec<Output>>,
+    /// A sync is under way.
+    pub(super) syncs: bool,
+    /// How much longer than drawn a sync takes.
+    pub(super) slowness: u64,
+    /// An old image of the disk, and whether a bit of it was flipped.
+    pub(super) image: Option<(MemStorage, bool)>,
+    /// A bit of the disk was flipped.
+    pub(super) is_rotten: bool,
+    pub(super) clock: SeatClock,
+    /// The highest wall time that the node was told, in milliseconds.
+    pub(super) wall_ms_highest: u64,
+}
+
+/// A machine's clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SeatClock {
+    /// How far the wall clock is ahead, in milliseconds.
+    pub(super) ahead_ms: i64,
+    /// How much too fast both run, in millionths.
+    pub(super) drift_ppm: i64,
+}
+
+impl SeatClock {
+    /// What a node that started with the simulation is told at a time.
+    fn now(self, now_us: u64) -> Now {
+        let drifted = now_us.saturating_add_signed(now_us as i64 / 1_000_000 * self.drift_ppm);
+        let mono_ms = drifted / 1_000;
+        // Some day in 2025.
+        Now { mono_ms, wall_ms: (1_750_000_000_000 + mono_ms).saturating_add_signed(self.ahead_ms) }
+    }
+}
+
+impl Seat {
+    /// A machine with an empty disk, not started yet.
+    pub(super) fn new(config: &Config, origin: OriginId) -> Seat {
+        let disk = MemStorage::default();
+        Seat {
+            node: Node::open(config.clone(), &disk, origin).expect("an empty disk opens"),
+            disk,
+            run: 0,
+            life: 0,
+            is_up: false,
+            paused_until_us: 0,
+            inbox: VecDeque::new(),
+            is_woken: false,
+            unsynced: VecDeque::new(),
+            syncs: false,
+            slowness: 1,
+            image: None,
+            is_rotten: false,
+            clock: SeatClock::default(),
+            wall_ms_highest: 0,
+        }
+    }
+
+    /// The inputs of the next turn.
+    pub(super) fn next_inputs(&mut self) -> Vec<Input> {
+        let count = self.inbox.len().min(INPUTS_MAX);
+        let mut inputs: Vec<Input> = self.inbox.drain(..count).collect();
+        if self.node.has_work() {
+            inputs.push(Input::Work);
+        }
+        inputs
+    }
+
+    /// Lets the node decide about one input.
+    pub(super) fn step(&mut self, now_us: u64, input: Input) -> Result<(), String> {
+        let now = self.clock.now(now_us);
+        self.wall_ms_highest = self.wall_ms_highest.max(now.wall_ms);
+        self.node.step(now, &self.disk, input).map_err(|error| format!("a healthy disk failed: {error}"))
+    }
+
+    /// Writes what the node has decided. What it says waits for a sync; what it says is shown here.
+    pub(super) fn end_turn(&mut self) -> Turn {
+        let turn = self.node.end_turn();
+        self.disk.write(&turn.batch).expect("memory takes it");
+        self.unsynced.push_back(turn.outputs.clone());
+        turn
+    }
+
+    /// A sync that began when so many turns waited has ended: what they say.
+    pub(super) fn synced(&mut self, turns: usize) -> Vec<Output> {
+        self.disk.sync_first(turns);
+        self.said(turns)
+    }
+
+    /// What so many turns say, synced or not.
+    pub(super) fn said(&mut self, turns: usize) -> Vec<Output> {
+        self.syncs = false;
+        self.unsynced.drain(..turns.min(self.unsynced.len())).flatten().collect()
+    }
+
+    /// What a copy of the disk has, and whether a bit of it was flipped.
+    pub(super) fn copy(&self) -> (MemStorage, bool) {
+        (self.disk.clone(), self.is_rotten)
+    }
+
+    /// The process ends: of what was not synced a part stays. The disk is opened at once, by a run that has not started.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub(super) fn end(&mut self, config: &Config, kept: usize, origin: OriginId) -> Result<(), OpenError> {
+        self.disk.crash(kept);
+        self.is_up = false;
+        self.run += 1;
+        (self.is_woken, self.syncs) = (false, false);
+        self.inbox.clear();
+        self.unsynced.clear();
+        self.node = Node::open(config.clone(), &self.disk, origin)?;
+        Ok(())
+    }
+
+    pub(super) fn is_out_of_service(&self, shard: meridian_core::id::ShardId) -> bool {
+        self.node.replica(shard).is_some_and(|replica| replica.is_out_of_service())
+    }
+}
+
+/// The id of the node at a place.
+pub(super) fn node_id(at: usize) -> NodeId {
+    NodeId(at as u128 + 1)
+}
+
+/// The place of a node.
+pub(super) fn place_of(node: NodeId) -> usize {
+    node.0 as usize - 1
+}

@@ -1,0 +1,317 @@
+//! A node's turn, what becomes of what it says, and what must hold after each.
+
+use super::clients::Pending;
+use super::draw::SECOND;
+use super::seat::{Seat, node_id, place_of};
+use super::{Event, World};
+use crate::faults::Fault;
+use meridian_core::codec::Encode;
+use meridian_core::hlc::Hlc;
+use meridian_core::id::{OriginId, RequestId, ShardId};
+use meridian_core::message::Message;
+use meridian_core::node::{Input, Output, Reply, Turn};
+use meridian_core::storage::Space;
+use rand::RngExt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How long a node thinks about a turn, at most.
+const TURN_US: u64 = 300;
+/// How long the next portion of work waits, as in the server.
+const PORTION_US: u64 = 2_000;
+/// How long two nodes take to notice that they reach each other, and at most that they do not.
+const NOTICE_US: u64 = 3 * SECOND;
+
+impl World {
+    /// A node gets something.
+    pub(super) fn give(&mut self, at: usize, input: Input) {
+        let seat = &mut self.seats[at];
+        if seat.is_up {
+            seat.inbox.push_back(input);
+            self.wake(at, TURN_US);
+        }
+    }
+
+    fn wake(&mut self, at: usize, within_us: u64) {
+        let Seat { is_woken, run, paused_until_us, .. } = &mut self.seats[at];
+        if *is_woken {
+            return;
+        }
+        *is_woken = true;
+        let (run, pause) = (*run, paused_until_us.saturating_sub(self.now_us));
+        let us = pause + self.chance.rest.random_range(1..=within_us);
+        self.due_in(us, Event::Turn { seat: at, run });
+    }
+
+    /// A node decides about what waits.
+    pub(super) fn turn(&mut self, at: usize) -> Result<(), String> {
+        self.seats[at].is_woken = false;
+        if self.seats[at].paused_until_us > self.now_us {
+            self.wake(at, 1);
+            return Ok(());
+        }
+        let now_us = self.now_us;
+        for input in self.seats[at].next_inputs() {
+            match input {
+                Input::Request { id, request } => {
+                    let shard = self.weather.config.shards.shard_of(&request.bucket, &request.key);
+                    let author = self.author(at, shard);
+                    let before = self.made(at, shard, author);
+                    self.seats[at].step(now_us, Input::Request { id, request })?;
+                    self.note_dot(at, id, shard, author, before)?;
+                }
+                other => self.seats[at].step(now_us, other)?,
+            }
+        }
+        let turn = self.seats[at].end_turn();
+        self.hash(at, &turn);
+        self.news(at, &turn)?;
+        self.check(at, &turn)?;
+        self.sync_if_idle(at);
+        let seat = &self.seats[at];
+        if !seat.inbox.is_empty() {
+            self.wake(at, TURN_US);
+        } else if seat.node.has_work() {
+            self.wake(at, PORTION_US);
+        }
+        Ok(())
+    }
+
+    fn author(&self, at: usize, shard: ShardId) -> OriginId {
+        self.seats[at].node.replica(shard).expect("there is such a shard").author()
+    }
+
+    fn made(&self, at: usize, shard: ShardId, author: OriginId) -> u64 {
+        self.seats[at].node.replica(shard).expect("there is such a shard").vector().at(author)
+    }
+
+    /// Which delta a request has made. None was ever made before.
+    fn note_dot(
+        &mut self,
+        at: usize,
+        id: RequestId,
+        shard: ShardId,
+        author: OriginId,
+        before: u64,
+    ) -> Result<(), String> {
+        let made = self.made(at, shard, author);
+        if made == before {
+            return Ok(());
+        }
+        let dot = meridian_core::id::Dot::new(author, made);
+        if !self.dots.insert((shard, dot)) {
+            return Err(format!("n{} makes {dot:?} of {shard:?}, which was made before", at + 1));
+        }
+        if let Some(pending) = self.requests.get_mut(&id) {
+            pending.dot = Some((shard, dot));
+        }
+        Ok(())
+    }
+
+    fn sync_if_idle(&mut self, at: usize) {
+        let seat = &mut self.seats[at];
+        if seat.syncs || seat.unsynced.is_empty() {
+            return;
+        }
+        seat.syncs = true;
+        let (run, turns, slowness) = (seat.run, seat.unsynced.len(), seat.slowness);
+        let skips = self.options.bug == Some(Fault::SyncSkipped);
+        let us = self.weather.sync_us * slowness;
+        let us = if skips { 0 } else { self.chance.rest.random_range(us / 2..=us * 2) };
+        self.due_in(us, Event::Synced { seat: at, run, turns });
+    }
+
+    /// A sync has ended: what it has made durable may be said.
+    pub(super) fn synced(&mut self, at: usize, turns: usize) -> Result<(), String> {
+        if let Some(left_us) = self.seats[at].paused_until_us.checked_sub(self.now_us).filter(|us| *us > 0) {
+            let run = self.seats[at].run;
+            self.due_in(left_us, Event::Synced { seat: at, run, turns });
+            return Ok(());
+        }
+        let outputs = match self.options.bug {
+            Some(Fault::SyncSkipped) => self.seats[at].said(turns),
+            _ => self.seats[at].synced(turns),
+        };
+        for output in outputs {
+            match output {
+                Output::Reply { id, reply } => self.answer(id, &reply),
+                Output::Send { to, message } => self.send(at, place_of(to), &message),
+                _ => {}
+            }
+        }
+        self.sync_if_idle(at);
+        Ok(())
+    }
+
+    fn answer(&mut self, id: RequestId, reply: &Reply) {
+        let Some(pending) = self.requests.remove(&id) else { return };
+        let now_us = self.now_us;
+        let entries = &mut self.history.entries[pending.entries.clone()];
+        let ended = self.clients.hear(&pending, entries, reply);
+        for (entry, ended) in entries.iter_mut().zip(ended) {
+            entry.ended = Some((now_us, ended));
+            entry.changed_nothing = pending.dot.is_none();
+        }
+        let Pending { entries, dot, .. } = pending;
+        self.deltas.extend(
+            dot.into_iter().flat_map(|(shard, dot)| entries.clone().map(move |entry| (entry, shard, dot))),
+        );
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: &Message) {
+        let bytes = message.to_bytes();
+        let World { network, weather, chance, now_us, .. } = self;
+        let arrivals = network.send(weather, &mut chance.network, *now_us, (from, to), bytes.len());
+        for at_us in arrivals {
+            self.passing += 1;
+            self.due_in(at_us - self.now_us, Event::Arrives { from, to, bytes: bytes.clone() });
+        }
+    }
+
+    pub(super) fn arrives(&mut self, from: usize, to: usize, bytes: &[u8]) -> Result<(), String> {
+        if !self.seats[to].is_up {
+            return Ok(());
+        }
+        let message = Message::from_bytes(bytes)
+            .map_err(|error| format!("n{} says what cannot be read: {error}", from + 1))?;
+        self.give(to, Input::Message { from: node_id(from), message });
+        Ok(())
+    }
+
+    /// Two nodes will look whether they reach each other.
+    pub(super) fn look_soon(&mut self, one: usize, other: usize) {
+        let us = self.chance.blows.random_range(1..NOTICE_US);
+        self.due_in(us, Event::Look { one: one.min(other), other: one.max(other) });
+    }
+
+    /// Two nodes notice whether they reach each other, if that is another than before.
+    pub(super) fn look(&mut self, one: usize, other: usize) {
+        let reach = self.network.is_open(one, other) && self.seats[one].is_up && self.seats[other].is_up;
+        let did = self.connected.contains(&(one, other));
+        if reach == did {
+            return;
+        }
+        if reach {
+            self.connected.insert((one, other));
+        } else {
+            self.connected.remove(&(one, other));
+        }
+        self.trace(|_| format!("n{} and n{} reach each other: {reach}", one + 1, other + 1));
+        for (at, peer) in [(one, other), (other, one)] {
+            let peer = node_id(peer);
+            self.give(at, if reach { Input::PeerUp(peer) } else { Input::PeerDown(peer) });
+        }
+    }
+
+    /// Replicas that are out of service are filled again, as the server asks for it now and then.
+    pub(super) fn refill(&mut self, at: usize) {
+        if !self.seats[at].is_up || !self.chance.rest.random_ratio(1, 20) {
+            return;
+        }
+        for shard in self.weather.config.shards.shards() {
+            if self.seats[at].is_out_of_service(shard) {
+                let origin = OriginId(self.chance.rest.random());
+                self.give(at, Input::Refill { shard, origin });
+            }
+        }
+    }
+
+    // -- what must hold --------------------------------------------------------------------------------------------------
+
+    /// What a node says besides replies and messages.
+    fn news(&mut self, at: usize, turn: &Turn) -> Result<(), String> {
+        let is_cut =
+            |(space, _, value): &(Space, &[u8], Option<&[u8]>)| *space == Space::Log && value.is_none();
+        self.figures.cut += turn.batch.iter().filter(is_cut).count() as u64;
+        let is_rotten = self.seats[at].is_rotten;
+        for output in &turn.outputs {
+            self.trace(|_| format!("n{}: {output:.300?}", at + 1));
+            match output {
+                Output::Reply { .. } | Output::Send { .. } | Output::RepairAborted { .. } => {}
+                Output::Quarantined { .. } if is_rotten => self.figures.quarantines += 1,
+                Output::Unread { .. } if is_rotten => {}
+                Output::Repaired { .. } => self.figures.repairs += 1,
+                Output::Refilled { .. } => self.excuse(),
+                complaint => return Err(format!("n{}: a complaint: {complaint:?}", at + 1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// After a turn: replicas of equal version vectors hold the same, and limits are kept.
+    fn check(&mut self, at: usize, turn: &Turn) -> Result<(), String> {
+        let Seat { node, wall_ms_highest, .. } = &self.seats[at];
+        // One more millisecond: the counter of a stamp may run over.
+        let bound = Hlc::from_ms(wall_ms_highest + self.weather.config.clock_skew_ms_max + 1);
+        if node.clock().last() > bound {
+            return Err(format!("n{}: its clock is at {:?}, beyond {bound:?}", at + 1, node.clock().last()));
+        }
+        for shard in &turn.changed {
+            let replica = node.replica(*shard).expect("there is such a shard");
+            let parked = node.parked_bytes(*shard);
+            if parked > self.weather.config.parked_bytes_max {
+                return Err(format!("n{} has parked {parked} bytes of {shard:?}", at + 1));
+            }
+            if let Some(tree) =
+                replica.tree().filter(|_| !replica.is_out_of_service() && replica.masks().is_empty())
+            {
+                let root =
+                    *self.roots.entry((*shard, hash_of(&replica.vector().to_bytes()))).or_insert(tree.root());
+                if root != tree.root() {
+                    let vector = replica.vector();
+                    return Err(format!(
+                        "n{}: {shard:?} at {vector:?} holds what another does not hold at the same",
+                        at + 1
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// There is no more due than there is reason for.
+    pub(super) fn check_heap(&self) -> Result<(), String> {
+        let nodes = self.weather.nodes;
+        let reasons = 10 * nodes * nodes + 20 * self.weather.kinds.len() + self.weather.clients;
+        match self.heap.len() - self.passing {
+            due if due > reasons => {
+                Err(format!("{due} things are due beside messages: something is never done with"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hash(&mut self, at: usize, turn: &Turn) {
+        self.hasher.write_u64(self.now_us);
+        self.hasher.write_usize(at);
+        for (space, key, value) in turn.batch.iter() {
+            (space as u8, key, value).hash(&mut self.hasher);
+        }
+        for output in &turn.outputs {
+            match output {
+                Output::Send { to, message } => (to, message.to_bytes()).hash(&mut self.hasher),
+                other => format!("{other:?}").hash(&mut self.hasher),
+            }
+        }
+    }
+
+    /// Acknowledged writes that no disk holds any more, after one was destroyed.
+    pub(super) fn excuse(&mut self) {
+        let World { seats, deltas, history, .. } = self;
+        let is_held = |shard: ShardId, dot| {
+            seats
+                .iter()
+                .any(|seat| seat.node.replica(shard).is_some_and(|replica| replica.vector().covers(dot)))
+        };
+        deltas.retain(|(entry, shard, dot)| {
+            let held = is_held(*shard, *dot);
+            history.entries[*entry].excused |= !held;
+            held
+        });
+    }
+}
+
+fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
