@@ -3,7 +3,7 @@
 //! A removal that may have seen a write may have taken it away; one that had been answered before the write was asked cannot.
 //! Which of two puts to a register wins is judged by [`super::register`], counters by [`super::counter`].
 
-use super::{Asked, Entry, History, Kind, Seen, Subject, Violation, wrong};
+use super::{Asked, Entry, History, Kind, Over, Seen, Subject, Violation, wrong};
 
 const NAME: &str = "lost";
 
@@ -53,8 +53,13 @@ fn check_entry(subject: &Subject, entry: &Entry, all: &[&Entry], last: &Seen) ->
                 (Asked::Put { value: other_value, .. }, Kind::Register) => {
                     other_value != value && other.may_be_applied() && *last != Seen::Nothing
                 }
-                (Asked::Put { value: other_value, .. }, _) => {
-                    other_value != value && other.may_have_seen(entry)
+                // Of a multi-value register a put takes away what it has seen, and nothing else.
+                (Asked::Put { value: other_value, over }, _) => {
+                    let has_seen = match over {
+                        Over::Seen(values) => values.contains(value),
+                        Over::All | Over::Unknown => other.may_have_seen(entry),
+                    };
+                    other_value != value && other.may_be_applied() && has_seen
                 }
                 (asked, _) => *asked == Asked::TakeAll && other.may_have_seen(entry),
             };
@@ -125,6 +130,13 @@ mod tests {
         for history in &bad {
             assert_eq!(check(history).expect_err("it is lost").checker, NAME, "{history:?}");
         }
+        // A put takes away what it has seen.
+        let over = |seen: &[&str]| {
+            let second = Asked::Put { value: "v2".into(), over: Over::Seen(names(seen)) };
+            story(Kind::Multi, vec![(put("v1"), APPLIED), (second, APPLIED)], Seen::Values(names(&["v2"])))
+        };
+        assert_eq!(check(&over(&["v1"])), Ok(()));
+        assert_eq!(check(&over(&["v0"])).expect_err("it was not seen").checker, NAME);
         let mut excused = bad[0].clone();
         excused.entries[0].excused = true;
         assert_eq!(check(&excused), Ok(()));

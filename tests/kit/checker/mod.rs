@@ -48,15 +48,26 @@ pub struct Subject {
     pub field: Option<String>,
 }
 
+/// What a put takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// All that the node has.
+    All,
+    /// These values, which the client has seen, of those that are there.
+    Seen(BTreeSet<String>),
+    /// What the client has seen, and nobody knows what that was.
+    Unknown,
+}
+
 /// What a client asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// To put a value in place of what the node has, or of that part of it which the client had read.
+    /// To put a value in place of what is there.
     Put {
         /// The value.
         value: String,
-        /// Whether a read's context limits what it takes away.
-        limited: bool,
+        /// Of what.
+        over: Over,
     },
     /// To add members to a set.
     Add(BTreeSet<String>),
@@ -233,6 +244,6 @@ pub(crate) mod tests {
     pub(crate) const APPLIED: Ended = Ended::Applied { removed: 0 };
 
     pub(crate) fn put(value: &str) -> Asked {
-        Asked::Put { value: value.into(), limited: false }
+        Asked::Put { value: value.into(), over: Over::All }
     }
 }

@@ -3,7 +3,7 @@
 //! A node that has answered one put and then takes another gives the second the higher stamp: its clock never goes back, whatever its wall
 //! time does. It may only where its disk was put back between the two, for then it need not know of the first.
 
-use super::{Asked, Entry, History, Seen, Violation, wrong};
+use super::{Asked, Entry, History, Over, Seen, Violation, wrong};
 
 const NAME: &str = "register";
 
@@ -15,7 +15,7 @@ pub fn check(history: &History) -> Result<(), Violation> {
     for (subject, entries, last) in history.subjects() {
         let Seen::Values(values) = last else { continue };
         for entry in entries.iter().filter(|entry| entry.must_stay()) {
-            let Asked::Put { value, limited: false } = &entry.asked else { continue };
+            let Asked::Put { value, over: Over::All } = &entry.asked else { continue };
             let is_read_before = |other: &&&Entry| {
                 let is_put = matches!(&other.asked, Asked::Put { value: before, .. } if before != value && values.contains(before));
                 let answered = other.ended.as_ref().map(|(at, _)| *at);

@@ -3,7 +3,7 @@
 //! A client goes from node to node and takes the contexts of what it has read with it.
 
 use super::draw::Weather;
-use crate::checker::{Asked, Ended, Entry, Kind, Seen, Subject};
+use crate::checker::{Asked, Ended, Entry, Kind, Over, Seen, Subject};
 use crate::writes::{add, clear, disable, enable, field, increment, observe, path, put, remove, reset};
 use meridian_core::cell::Type;
 use meridian_core::context::Context;
@@ -42,8 +42,15 @@ pub(super) struct Clients {
 
 #[derive(Default)]
 struct Client {
-    /// What it saw of keys, when it read them last.
-    contexts: BTreeMap<String, Context>,
+    /// What it has seen of keys.
+    contexts: BTreeMap<String, Known>,
+}
+
+/// What a client has seen of a key: the context, and which values of a multi-value register that covers, if that can be known.
+#[derive(Clone)]
+struct Known {
+    context: Context,
+    values: Option<BTreeSet<String>>,
 }
 
 /// A request on its way.
@@ -87,8 +94,9 @@ impl Clients {
         };
         // A context limits what is taken away; a put to a multi-value register needs one.
         let carries = kind == Kind::Multi || rng.random_ratio(1, 5);
-        let context = self.clients[client].contexts.get(&key).filter(|_| carries).cloned();
-        let asked = limited(asked, context.is_some());
+        let known = self.clients[client].contexts.get(&key).filter(|_| carries).cloned();
+        let asked = limited(asked, known.as_ref());
+        let context = known.map(|known| known.context);
         let named = (kind == Kind::Multi).then_some(Type::Multi);
         let overwrites = kind == Kind::Multi && context.is_none() && rng.random_ratio(1, 10);
         let write = WriteRequest { write, named, context, overwrites };
@@ -107,8 +115,8 @@ impl Clients {
         let all = |asked: Asked, below: &str| {
             subjects(below).into_iter().map(|subject| (subject, asked.clone())).collect()
         };
-        let context = self.clients[client].contexts.get(&key).filter(|_| rng.random_ratio(1, 5)).cloned();
-        let is_limited = context.is_some();
+        let known = self.clients[client].contexts.get(&key).filter(|_| rng.random_ratio(1, 5)).cloned();
+        let context = known.as_ref().map(|known| known.context.clone());
         let write = |write, asked| {
             let request = WriteRequest { write, named: None, context, overwrites: false };
             question(&key, Operation::Write(request), asked)
@@ -121,7 +129,7 @@ impl Clients {
                 let subject = subjects("").choose(rng).expect("not empty").clone();
                 let (asked, update) = self.update(rng, &subject);
                 let name = subject.field.clone().unwrap_or_default();
-                let asked = limited(asked, is_limited);
+                let asked = limited(asked, known.as_ref());
                 write(field(&name, update), vec![(subject, asked)])
             }
         }
@@ -134,7 +142,7 @@ impl Clients {
         match subject.kind {
             Kind::Register | Kind::Multi => {
                 let value = format!("v{}", self.values);
-                (Asked::Put { value: value.clone(), limited: false }, put(&value))
+                (Asked::Put { value: value.clone(), over: Over::All }, put(&value))
             }
             Kind::Counter if takes => (Asked::TakeAll, reset()),
             Kind::Counter => {
@@ -167,7 +175,14 @@ impl Clients {
         match reply {
             Reply::Refused(_) => vec![Ended::Refused; entries.len()],
             Reply::Written { written, context } => {
-                self.clients[pending.client].contexts.insert(pending.key.clone(), context.clone());
+                // The answer to a write with a context covers that and the write; of one without, all that the node had.
+                let values = match entries {
+                    [Entry { asked: Asked::Put { value, over: Over::Seen(seen) }, .. }] => {
+                        Some(seen.iter().chain([value]).cloned().collect())
+                    }
+                    _ => None,
+                };
+                self.know(pending, context, values);
                 let removed = match written {
                     Written::Set(change) => change.removed,
                     _ => 0,
@@ -175,10 +190,22 @@ impl Clients {
                 vec![Ended::Applied { removed }; entries.len()]
             }
             Reply::Read(found) => {
-                self.clients[pending.client].contexts.insert(pending.key.clone(), found.context.clone());
+                let values = match entries {
+                    [entry] => match seen(&entry.subject, found.value.as_ref()) {
+                        Seen::Values(values) => Some(values),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                self.know(pending, &found.context, values);
                 entries.iter().map(|entry| Ended::Read(seen(&entry.subject, found.value.as_ref()))).collect()
             }
         }
+    }
+
+    fn know(&mut self, pending: &Pending, context: &Context, values: Option<BTreeSet<String>>) {
+        let known = Known { context: context.clone(), values };
+        self.clients[pending.client].contexts.insert(pending.key.clone(), known);
     }
 
     /// All subjects that clients may have written to.
@@ -198,10 +225,12 @@ impl Clients {
     }
 }
 
-fn limited(asked: Asked, limited: bool) -> Asked {
-    match asked {
-        Asked::Put { value, .. } => Asked::Put { value, limited },
-        other => other,
+fn limited(asked: Asked, known: Option<&Known>) -> Asked {
+    match (asked, known) {
+        (Asked::Put { value, .. }, Some(known)) => {
+            Asked::Put { value, over: known.values.clone().map_or(Over::Unknown, Over::Seen) }
+        }
+        (asked, _) => asked,
     }
 }
 
