@@ -2,6 +2,7 @@
 //!
 //! - [`writes`]: what clients write, in few words;
 //! - [`lab`]: a few nodes on a bench, moved by hand;
+//! - [`script`]: cases as transcripts, played on that bench;
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
 //! - [`masked`]: a model of large removals alone, against removals that are done at once;
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
@@ -16,6 +17,7 @@
 pub mod storage_suite;
 pub mod writes;
 pub mod lab;
+pub mod script;
 pub mod model;
 pub mod masked;
 pub mod content;
