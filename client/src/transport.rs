@@ -6,7 +6,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::error::Kind;
-use crate::request::{Answer, Request};
+use crate::request::{Answer, Method, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -116,6 +116,10 @@ impl Transport {
         head = head.header("user-agent", &self.user_agent);
         for (name, value) in &request.headers {
             head = head.header(*name, value);
+        }
+        // hyper says no length of a body without bytes, and a proxy may want one (RFC 9110, 8.6).
+        if request.body.is_empty() && matches!(request.method, Method::PUT | Method::POST) {
+            head = head.header("content-length", 0);
         }
         head.body(Full::new(request.body.clone())).map_err(|error| error.to_string())
     }
