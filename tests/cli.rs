@@ -5,6 +5,7 @@ use meridian_tests::process::{NodeProcess, Scratch, binary};
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 /// Runs a command; standard output is no terminal here.
 fn meridian(node: Option<&NodeProcess>, args: &[&str]) -> Output {
@@ -78,6 +79,34 @@ fn another_endpoint_is_asked_where_one_does_not_listen() {
         meridian(None, &["inc", "b/k", "3", "--endpoint", "http://127.0.0.1:9", "--endpoint", &there]);
     assert_eq!(text(&output.stdout), r#"{"key":"b/k","value":3}"#, "{}", text(&output.stderr));
 }
+
+// -- buckets, completions, time --------------------------------------------------------------------------------------
+
+#[test]
+fn the_cluster_is_shown_without_colours_where_no_person_reads() {
+    let scratch = Scratch::new("cli-cluster");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let status: serde_json::Value =
+        serde_json::from_str(&prints(&node, &["cluster", "status"])).expect("it prints JSON");
+    assert_eq!((&status["node"], &status["members"][0]["state"]), (&"n1".into(), &"self".into()));
+    let agree = prints(&node, &["cluster", "convergence"]);
+    assert!(agree.starts_with(r#"{"converged":true,"#), "{agree}");
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_given_up_after_the_time_that_was_said() {
+    let hangs = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("http://{}", hangs.local_addr().expect("it is bound"));
+    // It may have to be built first.
+    binary();
+    let began = Instant::now();
+    let output = meridian(None, &["get", "b/k", "--endpoint", &endpoint, "--timeout", "0.5"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("does not answer in time"), "{}", text(&output.stderr));
+    assert!((0.5..5.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+}
+
+// -- without a node --------------------------------------------------------------------------------------------------
 
 #[test]
 fn what_ships_has_no_planted_bugs() {

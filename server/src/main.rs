@@ -1,12 +1,12 @@
 //! The binary: one command, and how the process ends.
 
 use clap::ArgMatches;
-use meridian_server::cli::{self, Surroundings};
+use meridian_server::cli::{self, Surroundings, Terminal};
 use meridian_server::config::{self, ConfigError, Settings};
 use meridian_server::{ceiling, dev, run};
 use std::env;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -59,7 +59,7 @@ fn ask_a_node(name: &str, matches: &ArgMatches) -> ExitCode {
         endpoints: env::var_os(cli::ENDPOINTS_VARIABLE),
         input: &mut io::stdin().lock(),
         output: &mut io::stdout().lock(),
-        is_terminal: io::stdout().is_terminal(),
+        terminal: Terminal::of_standard_output(),
     };
     match cli::run(name, matches, around) {
         Ok(()) => ExitCode::SUCCESS,

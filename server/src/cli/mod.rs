@@ -1,27 +1,28 @@
 //! The command line: what commands there are, and the ones that are a client of a node that runs elsewhere.
 //!
-//! - A client command is one request: the words become a request (`verb`), the request is sent (`client`), and the
-//!   answer is shown (`print`).
-//! - The answer is JSON where no person reads it: when standard output is not a terminal, or with `--json`.
+//! - A client command stands on the client library: its words become calls of it (`connect`, `key`, `cluster`).
+//! - What is shown is JSON where no person reads it: when standard output is not a terminal, or with `--json`.
 //! - It ends with 0 on success, 1 when the operation failed, 2 on bad usage. Errors go to standard error.
 
-mod client;
+mod args;
 mod cluster;
-mod print;
+mod connect;
+mod key;
+mod terminal;
 mod tls;
-mod verb;
+
+pub use terminal::Terminal;
 
 use crate::{ceiling, config, dev};
 use clap::{ArgMatches, Command};
+use meridian_client::Kind;
 use meridian_core::planted::PLANTED_BUGS;
-use print::Style;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use terminal::{Style, harmless};
 
 /// The variable with the endpoints, separated by commas, for a command without `--endpoint`.
 pub const ENDPOINTS_VARIABLE: &str = "MERIDIAN_ENDPOINTS";
-/// Longest text of a server's that is shown in an error, in characters. The rest is left out.
-const TEXT_CHARS_MAX: usize = 400;
 
 /// What a client command has around it.
 pub struct Surroundings<'a> {
@@ -31,8 +32,8 @@ pub struct Surroundings<'a> {
     pub input: &'a mut dyn Read,
     /// Standard output.
     pub output: &'a mut dyn Write,
-    /// Whether a person reads standard output.
-    pub is_terminal: bool,
+    /// Where a person reads standard output, if one does.
+    pub terminal: Option<Terminal>,
 }
 
 /// Why a client command did not succeed, in words for a person.
@@ -54,6 +55,22 @@ impl CliError {
             CliError::Failed(_) => 1,
         }
     }
+
+    /// An answer that is not what was asked for.
+    fn strange() -> CliError {
+        CliError::Failed("the answer is not one of a Meridian node: is this the right endpoint?".into())
+    }
+}
+
+impl From<meridian_client::Error> for CliError {
+    fn from(error: meridian_client::Error) -> CliError {
+        // Some of the words are the server's.
+        let words = harmless(&error.to_string());
+        match error.kind() {
+            Kind::Invalid(_) => CliError::Usage(words),
+            _ => CliError::Failed(words),
+        }
+    }
 }
 
 /// All commands.
@@ -68,8 +85,9 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([config::start_command(), dev::command(), config::config_command()])
-        .subcommands(verb::commands())
-        .subcommands([cluster::command(), tls::command(), ceiling::command()])
+        .subcommands(key::commands())
+        .subcommands([cluster::command()])
+        .subcommands([tls::command(), ceiling::command()])
         .after_help(
             "Examples:\n  \
              meridian start --data-dir ./data\n  \
@@ -78,42 +96,50 @@ pub fn command() -> Command {
         )
 }
 
-/// Runs the client command `name`: sends its request and shows the answer.
+/// Runs the client command `name`: does what it says and shows what came of it.
 ///
 /// # Errors
 /// Bad usage, a refusal by the node, or no answer.
 pub fn run(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(), CliError> {
-    let Surroundings { endpoints, input, output, is_terminal } = around;
     match name {
-        "tls" => return tls::run(matches, output),
-        "cluster" => {
-            let (shown, well) = cluster::run(matches, endpoints, is_terminal)?;
-            let written = output.write_all(shown.as_bytes()).and_then(|()| output.flush());
-            written.map_err(|error| CliError::Failed(format!("the answer cannot be written: {error}")))?;
-            return if well { Ok(()) } else { Err(CliError::Failed("the replicas do not all agree".into())) };
-        }
-        _ => {}
+        "tls" => tls::run(matches, around.output),
+        _ => ask(name, matches, around),
     }
-    let endpoints = verb::endpoints(matches, endpoints)?;
-    let call = verb::call(name, matches, input)?;
-    let answer = client::send(&endpoints, &call.request)?;
-    let style = match is_terminal && !call.wants_json {
-        true => Style::Plain,
-        false => Style::Json,
-    };
-    let shown = print::shown(call.shows, &call.place, &answer, style)?;
-    let written = output.write_all(&shown).and_then(|()| output.flush());
-    written
-        .map_err(|error| CliError::Failed(format!("it was done, but its answer cannot be written: {error}")))
 }
 
-/// A text that may come from anybody, as a terminal may show it: control characters are escaped.
-fn harmless(text: &str) -> String {
-    let shown = text.chars().map(|letter| match letter.is_control() && !matches!(letter, '\n' | '\t') {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
+fn ask(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::Failed(format!("nothing can be sent: {error}")))?;
+    let ended = runtime.block_on(async {
+        match name {
+            "cluster" => cluster::run(matches, around).await,
+            _ => key::run(name, matches, around).await,
+        }
     });
-    shown.collect()
+    // A host's name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+impl Surroundings<'_> {
+    /// For whom a command shows what came of it.
+    fn style(&self, matches: &ArgMatches) -> Style {
+        match self.terminal {
+            Some(terminal) if !args::flag(matches, "json") => Style::Plain(terminal),
+            _ => Style::Json,
+        }
+    }
+
+    /// Writes what is shown. `false`: nobody reads on, as in `meridian get users/42 | true`, and that is no failure.
+    fn write(&mut self, shown: impl AsRef<[u8]>) -> Result<bool, CliError> {
+        match self.output.write_all(shown.as_ref()).and_then(|()| self.output.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
+                Err(CliError::Failed(format!("it was done, but its answer cannot be written: {error}")))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

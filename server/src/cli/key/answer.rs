@@ -1,21 +1,15 @@
 //! What a client command shows of its answer: one line of JSON for a program, the plain value for a person.
 
-use super::client::Answer;
-use super::verb::{Place, Shows};
-use super::{CliError, harmless};
+use super::request::Shows;
+use crate::cli::CliError;
+use crate::cli::args::Place;
+use crate::cli::terminal::{Style, harmless, on_one_line};
+use meridian_api::header;
 use meridian_api::kv::key64;
 use meridian_api::value::Embedded;
+use meridian_client::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-/// For whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// A program.
-    Json,
-    /// A person at a terminal.
-    Plain,
-}
 
 /// What goes to standard output.
 ///
@@ -23,11 +17,11 @@ pub(super) enum Style {
 /// The answer is not one that a node gives to such a request.
 pub(super) fn shown(shows: Shows, place: &Place, answer: &Answer, style: Style) -> Result<Vec<u8>, CliError> {
     if shows == Shows::Bytes {
-        return Ok(answer.body.clone());
+        return Ok(answer.body.to_vec());
     }
     let mut text = match style {
-        Style::Json => line(shows, place, answer)?,
-        Style::Plain => plain(shows, answer)?,
+        Style::Json => on_one_line(&line(shows, place, answer)?),
+        Style::Plain(_) => plain(shows, answer)?,
     };
     if !text.ends_with('\n') {
         text.push('\n');
@@ -69,12 +63,12 @@ struct Changes {
 
 fn line(shows: Shows, place: &Place, answer: &Answer) -> Result<String, CliError> {
     let named = named(place);
-    let context = answer.context.as_deref();
+    let (content_type, context) = (answer.header("content-type"), answer.header(header::CONTEXT));
     let line = match shows {
         Shows::Value | Shows::Bytes => Line {
-            kind: answer.kind.as_deref(),
-            value: Some(Embedded::of(answer.content_type.as_deref(), &answer.body)),
-            content_type: answer.content_type.as_deref(),
+            kind: answer.header(header::TYPE),
+            value: Some(Embedded::of(content_type, &answer.body)),
+            content_type,
             context,
             ..named
         },
@@ -114,9 +108,8 @@ fn named(place: &Place) -> Line<'_> {
 }
 
 fn number(answer: &Answer) -> Result<&RawValue, CliError> {
-    let number = serde_json::from_slice::<&RawValue>(&answer.body).ok();
     let is_number = |json: &&RawValue| serde_json::from_str::<i128>(json.get()).is_ok();
-    number.filter(is_number).ok_or_else(|| strange("a number"))
+    parsed(answer).filter(is_number).ok_or_else(|| strange("a number"))
 }
 
 fn changes(answer: &Answer) -> Result<Changes, CliError> {
@@ -129,10 +122,11 @@ fn strange(wanted: &str) -> CliError {
 
 /// The answer, which is JSON.
 fn json(answer: &Answer) -> Result<&str, CliError> {
-    let json = serde_json::from_slice::<&RawValue>(&answer.body);
-    json.map(RawValue::get).map_err(|_| {
-        CliError::Failed("the answer is not one of a Meridian node: is this the right endpoint?".into())
-    })
+    parsed(answer).map(RawValue::get).ok_or_else(CliError::strange)
+}
+
+fn parsed(answer: &Answer) -> Option<&RawValue> {
+    serde_json::from_slice(&answer.body).ok()
 }
 
 /// JSON with a line for each item, for a person. Numbers keep their text, and it may be nested as deep as it likes.
