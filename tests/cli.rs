@@ -80,6 +80,76 @@ fn another_endpoint_is_asked_where_one_does_not_listen() {
     assert_eq!(text(&output.stdout), r#"{"key":"b/k","value":3}"#, "{}", text(&output.stderr));
 }
 
+// -- fields, flags, numbers ------------------------------------------------------------------------------------------
+
+#[test]
+fn fields_of_a_map_are_written_and_read() {
+    let scratch = Scratch::new("cli-fields");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let changed = r#"{"key":"users/43","changed":1}"#;
+    let json = ["--content-type", "application/json"];
+    for words in [
+        &["put", "users/43", "London", "--path", "/address/city"][..],
+        &["put", "users/43", "1.50", "--path", "/height", json[0], json[1]],
+        &["inc", "users/43", "2", "--path", "/visits"],
+        &["add", "users/43", "opera", "jazz", "--path", "/tags"],
+        &["rem", "users/43", "jazz", "--path", "/tags"],
+        &["enable", "users/43", "--path", "/news"],
+        &["observe", "users/43", "7", "--path", "/best"],
+        &["observe", "users/43", "-7", "--path", "/worst", "--type", "min"],
+        &["put", "users/43", "slash", "--path", "/a~1b"],
+    ] {
+        assert_eq!(prints(&node, words), changed, "{words:?}");
+    }
+    let got = |words: &[&str]| prints(&node, &[&["get", "users/43", "--raw"], words].concat());
+    let whole = r#"{"a/b":"slash","address":{"city":"London"},"best":7,"height":1.50,"news":true,"tags":["opera"],"visits":2,"worst":-7}"#;
+    assert_eq!(got(&[]), whole);
+    assert_eq!(got(&["--path", "/address"]), r#"{"city":"London"}"#);
+    assert_eq!(got(&["--path", "/tags", "--contains", "opera"]), "true");
+    let city = prints(&node, &["get", "users/43", "--path", "/address/city"]);
+    assert!(city.starts_with(r#"{"key":"users/43","type":"register","value":"London","#), "{city}");
+    for words in [
+        &["reset", "users/43", "--path", "/visits"][..],
+        &["clear", "users/43", "--path", "/tags"],
+        &["disable", "users/43", "--path", "/news"],
+        &["del", "users/43", "--path", "/address"],
+        &["del", "users/43", "--path", "/a~1b"],
+    ] {
+        assert_eq!(prints(&node, words), changed, "{words:?}");
+    }
+    assert_eq!(got(&[]), r#"{"best":7,"height":1.50,"news":false,"tags":[],"visits":0,"worst":-7}"#);
+    let nowhere = meridian(Some(&node), &["get", "users/43", "--path", "/address"]);
+    assert!(text(&nowhere.stderr).contains("field_not_found") && nowhere.status.code() == Some(1));
+}
+
+#[test]
+fn flags_numbers_and_several_values_are_written_and_read() {
+    let scratch = Scratch::new("cli-types");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    for (words, expected) in [
+        (&["enable", "f/on"][..], r#"{"key":"f/on","value":true}"#),
+        (&["disable", "f/on"], r#"{"key":"f/on","value":false}"#),
+        (&["disable", "f/none"], r#"{"key":"f/none","value":false}"#),
+        (&["observe", "n/high", "17"], r#"{"key":"n/high","value":17}"#),
+        (&["observe", "n/high", "-3"], r#"{"key":"n/high","value":17}"#),
+        (&["observe", "n/low", "-3", "--type", "min"], r#"{"key":"n/low","value":-3}"#),
+        (&["observe", "n/low", "17"], r#"{"key":"n/low","value":-3}"#),
+        (&["inc", "n/count", "5"], r#"{"key":"n/count","value":5}"#),
+        (&["reset", "n/count"], r#"{"key":"n/count","value":0}"#),
+        (&["reset", "n/none"], r#"{"key":"n/none","value":0}"#),
+        (&["add", "s/tags", "a", "b"], r#"{"key":"s/tags","added":2,"removed":0}"#),
+        (&["clear", "s/tags"], r#"{"key":"s/tags","added":0,"removed":2}"#),
+    ] {
+        assert_eq!(prints(&node, words), expected, "{words:?}");
+    }
+    assert!(prints(&node, &["get", "s/tags", "--contains", "a"]).contains(r#""value":false"#));
+    prints(&node, &["put", "m/k", "draft", "--type", "multi"]);
+    let unseen = meridian(Some(&node), &["put", "m/k", "final"]);
+    assert!(text(&unseen.stderr).contains("context_required") && unseen.status.code() == Some(1));
+    prints(&node, &["put", "m/k", "final", "--overwrite"]);
+    assert_eq!(prints(&node, &["get", "m/k", "--raw"]), "final");
+}
+
 // -- buckets, completions, time --------------------------------------------------------------------------------------
 
 #[test]

@@ -1,5 +1,6 @@
-//! What stands in a command's words: keys, members. Each is checked before anything is sent.
+//! What stands in a command's words: keys, members, paths. Each is checked before anything is sent.
 
+use crate::http::pointer;
 use clap::ArgMatches;
 use meridian_core::name::{Bucket, ContentType, Key, Member};
 use std::ffi::OsString;
@@ -10,6 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 pub(super) struct Place {
     pub(super) bucket: Bucket,
     pub(super) key: Key,
+}
+
+/// A field of a map.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    /// As a JSON Pointer.
+    pub(super) pointer: String,
+    /// The names on the way to it, from the key down.
+    pub(super) names: Vec<String>,
 }
 
 // -- reading what was said --------------------------------------------------------------------------------------------
@@ -34,6 +44,13 @@ pub(super) fn place(text: OsString) -> Result<Place, String> {
     let bucket = Bucket::new(bucket).map_err(|error| error.to_string())?;
     let key = Key::new(&bytes[slash + 1..]).map_err(|error| error.to_string())?;
     Ok(Place { bucket, key })
+}
+
+/// A JSON Pointer.
+pub(super) fn field(text: &str) -> Result<Field, String> {
+    let path = pointer(text)?;
+    let names = path.fields().iter().map(|field| field.as_str().to_owned()).collect();
+    Ok(Field { pointer: text.to_owned(), names })
 }
 
 /// A member of a set.

@@ -24,6 +24,7 @@ mod shown;
 mod state;
 mod wire;
 
+pub(crate) use request::pointer;
 pub use serve::{Listener, runtimes};
 pub use state::{Limits, State};
 

@@ -149,7 +149,7 @@ pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refused> {
             "type" => found.named = Some(type_named(&value)?),
             "key64" => found.key64 = Some(key64(&value)?),
             "consistency" => consistency(&value)?,
-            "path" => found.part.path = Some(pointer(&value)?),
+            "path" => found.part.path = Some(path(&value)?),
             "contains" => found.part.contains = Some(value.into_owned()),
             "member_prefix" => found.part.member_prefix = Some(value.into_owned()),
             "limit" => found.part.limit = Some(limit(&value)?),
@@ -205,22 +205,28 @@ pub(super) fn type_named(name: &str) -> Result<Type, Refused> {
     }
 }
 
+fn path(text: &str) -> Result<Path, Refused> {
+    pointer(text).map_err(|detail| Refused::new(Code::InvalidParameter, format!("?path=: {detail}")))
+}
+
 /// Reads a path that is written as a JSON Pointer (RFC 6901): `/address/city`, with `~1` for `/` and `~0` for `~`.
-fn pointer(text: &str) -> Result<Path, Refused> {
-    let invalid = |detail: &str| Refused::new(Code::InvalidParameter, format!("?path=: {detail}"));
+///
+/// # Errors
+/// It is none, or names no field; in words.
+pub(crate) fn pointer(text: &str) -> Result<Path, String> {
     if text.is_empty() {
         return Ok(Path::default());
     }
-    let names = text.strip_prefix('/').ok_or_else(|| invalid("a JSON Pointer begins with /"))?;
+    let names = text.strip_prefix('/').ok_or("a JSON Pointer begins with /")?;
     let field = |name: &str| {
         if name.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
-            return Err(invalid("a ~ is followed by 0 or 1: write ~0 for itself, and ~1 for a /"));
+            return Err("a ~ is followed by 0 or 1: write ~0 for itself, and ~1 for a /".into());
         }
         let name = name.replace("~1", "/").replace("~0", "~");
-        Field::new(&name).map_err(|error| invalid(&error.to_string()))
+        Field::new(&name).map_err(|error| error.to_string())
     };
-    let fields = names.split('/').map(field).collect::<Result<_, _>>()?;
-    Path::new(fields).map_err(|error| invalid(&error.to_string()))
+    let fields = names.split('/').map(field).collect::<Result<_, String>>()?;
+    Path::new(fields).map_err(|error| error.to_string())
 }
 
 /// Most members or fields of a page.
@@ -531,7 +537,7 @@ mod tests {
     #[test]
     fn a_path_is_a_json_pointer() {
         let names = |text: &str| {
-            let path = pointer(text).map_err(|refused| refused.problem.code)?;
+            let path = path(text).map_err(|refused| refused.problem.code)?;
             Ok(path.fields().iter().map(|field| field.as_str().to_string()).collect::<Vec<_>>())
         };
         assert_eq!(names(""), Ok(vec![]));

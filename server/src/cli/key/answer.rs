@@ -49,16 +49,29 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a str>,
 }
 
-/// A node's answer to a change of a set.
+/// A node's answer to a change of a set or of a map.
 #[derive(Deserialize)]
-struct Changes {
-    added: u64,
-    removed: u64,
+#[serde(untagged)]
+enum Changes {
+    Members {
+        added: u64,
+        removed: u64,
+        /// There were more than were counted.
+        #[serde(default)]
+        more: bool,
+    },
+    Fields {
+        changed: u64,
+    },
 }
 
 fn line(shows: Shows, place: &Place, answer: &Answer) -> Result<String, CliError> {
@@ -74,11 +87,14 @@ fn line(shows: Shows, place: &Place, answer: &Answer) -> Result<String, CliError
         },
         Shows::Done => Line { ok: Some(true), context, ..named },
         Shows::Number => Line { value: Some(Embedded::Json(number(answer)?)), ..named },
+        Shows::Truth => Line { value: Some(Embedded::Json(truth(answer)?)), ..named },
         Shows::Answer => return Ok(json(answer)?.into()),
-        Shows::Changes => {
-            let changes = changes(answer)?;
-            Line { added: Some(changes.added), removed: Some(changes.removed), ..named }
-        }
+        Shows::Changes => match changes(answer)? {
+            Changes::Members { added, removed, more } => {
+                Line { added: Some(added), removed: Some(removed), more: more.then_some(true), ..named }
+            }
+            Changes::Fields { changed } => Line { changed: Some(changed), ..named },
+        },
     };
     Ok(serde_json::to_string(&line).expect("strings, numbers and checked JSON can be written"))
 }
@@ -92,10 +108,14 @@ fn plain(shows: Shows, answer: &Answer) -> Result<String, CliError> {
         Shows::Done => "ok".into(),
         Shows::Answer => harmless(&laid_out(json(answer)?)),
         Shows::Number => number(answer)?.get().into(),
-        Shows::Changes => {
-            let changes = changes(answer)?;
-            format!("added {}, removed {}", changes.added, changes.removed)
-        }
+        Shows::Truth => truth(answer)?.get().into(),
+        Shows::Changes => match changes(answer)? {
+            Changes::Members { added, removed, more } => {
+                let more = if more { " and more" } else { "" };
+                format!("added {added}, removed {removed}{more}")
+            }
+            Changes::Fields { changed } => format!("changed {changed}"),
+        },
     })
 }
 
@@ -112,8 +132,13 @@ fn number(answer: &Answer) -> Result<&RawValue, CliError> {
     parsed(answer).filter(is_number).ok_or_else(|| strange("a number"))
 }
 
+fn truth(answer: &Answer) -> Result<&RawValue, CliError> {
+    let is_truth = |json: &&RawValue| matches!(json.get(), "true" | "false");
+    parsed(answer).filter(is_truth).ok_or_else(|| strange("true or false"))
+}
+
 fn changes(answer: &Answer) -> Result<Changes, CliError> {
-    serde_json::from_slice(&answer.body).map_err(|_| strange("what was added and removed"))
+    serde_json::from_slice(&answer.body).map_err(|_| strange("what was added, removed or changed"))
 }
 
 fn strange(wanted: &str) -> CliError {

@@ -1,15 +1,16 @@
 //! From the words of a command on a key to its request.
 //!
-//! A request says of itself whether it may be sent twice: not an increment, and not a value that would
-//! stand beside itself.
+//! - A PUT, GET or DELETE is of the key; with `--path` a write is an operation on a field.
+//! - A request says of itself whether it may be sent twice: not an increment, and not a value that would stand beside itself.
 
 use crate::cli::CliError;
-use crate::cli::args::{Place, flag, one};
+use crate::cli::args::{Field, Place, flag, one};
 use crate::config::VALUE_BYTES_LIMIT;
 use clap::ArgMatches;
 use meridian_api::{header, kv};
 use meridian_client::{Method, Request};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,9 +30,11 @@ pub(super) enum Shows {
     Bytes,
     /// That it was done.
     Done,
-    /// What a counter is now.
+    /// What a counter, a `max` or a `min` is now.
     Number,
-    /// How many members came and went.
+    /// What a flag is now.
+    Truth,
+    /// How many members came and went, or fields changed.
     Changes,
     /// The answer itself.
     Answer,
@@ -48,6 +51,7 @@ pub(super) struct Call {
 struct Asked {
     place: Place,
     kind: Option<String>,
+    field: Option<Field>,
     context: Option<String>,
 }
 
@@ -56,17 +60,15 @@ pub(super) fn call(name: &str, matches: &ArgMatches, input: &mut dyn Read) -> Re
     let asked = Asked {
         place: one::<Place>(matches, "KEY").expect("clap requires it"),
         kind: one(matches, "type"),
+        field: one(matches, "path"),
         context: one(matches, "context"),
     };
     let (request, shows) = match name {
-        "get" => (
-            Request::new(Method::GET, asked.path()),
-            if flag(matches, "raw") { Shows::Bytes } else { Shows::Value },
-        ),
+        "get" => (asked.get(matches), if flag(matches, "raw") { Shows::Bytes } else { Shows::Value }),
         "inspect" => (asked.inspect(), Shows::Answer),
-        "put" => (asked.put(matches, input)?, Shows::Done),
-        "del" => (Request::new(Method::DELETE, asked.path()), Shows::Done),
-        _ => (asked.operation(&operation(name, matches)), shows(name)),
+        "put" if asked.field.is_none() => (asked.put(matches, input)?, Shows::Done),
+        "del" if asked.field.is_none() => (Request::new(Method::DELETE, asked.path()), Shows::Done),
+        _ => (asked.operation(operation(name, matches, input)?), shows(name, asked.field.is_some())),
     };
     let request = match &asked.context {
         Some(token) => request.header(header::CONTEXT, token),
@@ -75,9 +77,13 @@ pub(super) fn call(name: &str, matches: &ArgMatches, input: &mut dyn Read) -> Re
     Ok(Call { request, place: asked.place, shows })
 }
 
-/// What is shown of an operation's answer.
-fn shows(name: &str) -> Shows {
-    if name == "inc" { Shows::Number } else { Shows::Changes }
+/// What is shown of an operation's answer. That of a field is how many fields changed.
+fn shows(name: &str, is_of_field: bool) -> Shows {
+    match name {
+        "inc" | "reset" | "observe" if !is_of_field => Shows::Number,
+        "enable" | "disable" if !is_of_field => Shows::Truth,
+        _ => Shows::Changes,
+    }
 }
 
 impl Asked {
@@ -87,25 +93,54 @@ impl Asked {
         self.kind.iter().fold(path, |path, kind| kv::with_parameter(&path, "type", kind))
     }
 
+    fn get(&self, matches: &ArgMatches) -> Request {
+        let mut path = self.path();
+        if let Some(field) = &self.field {
+            path = kv::with_parameter(&path, "path", &field.pointer);
+        }
+        if let Some(member) = one::<String>(matches, "contains") {
+            path = kv::with_parameter(&path, "contains", &member);
+        }
+        Request::new(Method::GET, path)
+    }
+
     fn inspect(&self) -> Request {
         Request::new(Method::GET, kv::inspect_path(self.place.bucket.as_str(), self.place.key.as_bytes()))
     }
 
     fn put(&self, matches: &ArgMatches, input: &mut dyn Read) -> Result<Request, CliError> {
-        let request = Request::new(Method::PUT, self.path()).body(value(matches, input)?);
-        // The second of two equal values would stand beside the first, which it has not seen.
-        let request = request.repeatable(self.kind.as_deref() != Some("multi"));
+        let overwrites = flag(matches, "overwrite");
+        let path = match overwrites {
+            true => kv::with_parameter(&self.path(), "overwrite", "true"),
+            false => self.path(),
+        };
+        let request = Request::new(Method::PUT, path).body(value(matches, input)?);
+        let request = request.repeatable(overwrites || !self.is_multi());
         Ok(match one::<String>(matches, "content-type") {
             Some(kind) => request.header("content-type", kind),
             None => request,
         })
     }
 
-    /// A POST.
-    fn operation(&self, operation: &Operation<'_>) -> Request {
-        let body = serde_json::to_vec(operation).expect("strings and numbers can be written");
-        let request = Request::new(Method::POST, self.path()).header("content-type", JSON).body(body);
-        request.repeatable(operation.op != "increment")
+    /// A POST: on the key, or on the field that was named.
+    fn operation(&self, operation: Operation<'_>) -> Request {
+        // The second of two equal values would stand beside the first, which it has not seen.
+        let stands_beside = operation.op == "set" && (self.is_multi() || self.context.is_some());
+        let is_repeatable = operation.op != "increment" && !stands_beside;
+        let (path, operation) = match &self.field {
+            Some(field) => {
+                let path = kv::key_path(self.place.bucket.as_str(), self.place.key.as_bytes());
+                let (kind, names) = (self.kind.as_deref(), &field.names[..]);
+                (path, Operation { path: Some(names), kind, ..operation })
+            }
+            None => (self.path(), operation),
+        };
+        let body = serde_json::to_vec(&operation).expect("strings, numbers and checked JSON can be written");
+        Request::new(Method::POST, path).header("content-type", JSON).body(body).repeatable(is_repeatable)
+    }
+
+    fn is_multi(&self) -> bool {
+        self.kind.as_deref() == Some("multi")
     }
 }
 
@@ -119,16 +154,52 @@ struct Operation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<&'a String>>,
     op: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a [String]>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Box<RawValue>>,
 }
 
-fn operation<'a>(name: &'a str, matches: &'a ArgMatches) -> Operation<'a> {
+fn operation<'a>(
+    name: &'a str,
+    matches: &'a ArgMatches,
+    input: &mut dyn Read,
+) -> Result<Operation<'a>, CliError> {
     let members = || Some(matches.get_many::<String>("MEMBER").into_iter().flatten().collect());
     let done = Operation::default();
-    match name {
+    Ok(match name {
+        "put" => Operation { op: "set", value: Some(json_value(matches, input)?), ..done },
+        "del" => Operation { op: "remove", ..done },
         "inc" => Operation { op: "increment", by: Some(one(matches, "BY").unwrap_or(1)), ..done },
         "add" => Operation { op: "add", members: members(), ..done },
         "rem" => Operation { op: "remove", members: members(), ..done },
+        "observe" => {
+            let number = one::<i64>(matches, "NUMBER").expect("clap requires it");
+            let number = to_raw_value(&number).expect("a number can be written");
+            Operation { op: "observe", value: Some(number), ..done }
+        }
+        // These are called as the operation is.
+        "enable" | "disable" | "reset" | "clear" => Operation { op: name, ..done },
         _ => unreachable!("clap knows no command {name:?}"),
+    })
+}
+
+/// The value of a field: a string, or what its content type says is JSON.
+fn json_value(matches: &ArgMatches, input: &mut dyn Read) -> Result<Box<RawValue>, CliError> {
+    let usage = |what: String| CliError::Usage(format!("with --path {what}"));
+    let is_json = match one::<String>(matches, "content-type").as_deref() {
+        None => false,
+        Some(JSON) => true,
+        Some(other) => {
+            return Err(usage(format!("the content type is {JSON} or not said, and not {other:?}")));
+        }
+    };
+    let text = String::from_utf8(value(matches, input)?).map_err(|_| usage("the value is UTF-8".into()))?;
+    match is_json {
+        true => serde_json::from_str(&text).map_err(|error| usage(format!("the value is JSON: {error}"))),
+        false => Ok(to_raw_value(&text).expect("a string can be written")),
     }
 }
 

@@ -30,6 +30,7 @@ fn what_no_meridian_would_answer_is_an_error_too() {
     assert_eq!(failed(moved, &["get", "b/k"]), "GET /v1/kv/b/k: HTTP 302: ");
     assert!(failed(response("200 OK", &[], "<html>"), &["inc", "b/k"]).contains("not a number"));
     assert!(failed(response("200 OK", &[], "{}"), &["add", "b/k", "m"]).contains("not what was added"));
+    assert!(failed(response("200 OK", &[], "1"), &["enable", "b/k"]).contains("not true or false"));
 }
 
 #[test]
@@ -51,8 +52,11 @@ fn the_next_endpoint_is_asked_when_one_cannot_be_reached() {
 fn a_write_that_may_have_been_applied_is_not_sent_again_where_that_would_count() {
     for words in [
         &["inc", "b/k"][..],
+        &["inc", "b/k", "--path", "/n"],
         &["put", "b/k", "v", "--type", "multi"],
         &["put", "b/k", "v", "--context", "tok"],
+        &["put", "b/k", "v", "--path", "/n", "--type", "multi"],
+        &["put", "b/k", "v", "--path", "/n", "--context", "tok"],
     ] {
         let dies = Node::answers("");
         let second = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -69,9 +73,15 @@ fn a_write_that_is_the_same_when_it_is_done_twice_is_sent_again() {
     let changed = || response("200 OK", &[], "{\"added\":0,\"removed\":1}");
     for (words, answer) in [
         (&["put", "b/k", "v"][..], done()),
+        (&["put", "b/k", "v", "--type", "multi", "--overwrite"], done()),
+        (&["put", "b/k", "v", "--path", "/n"], response("200 OK", &[], "{\"changed\":1}")),
         (&["del", "b/k"], done()),
         (&["add", "b/k", "m"], changed()),
         (&["rem", "b/k", "m", "--context", "tok"], changed()),
+        (&["clear", "b/k"], changed()),
+        (&["enable", "b/k"], response("200 OK", &[], "true")),
+        (&["observe", "b/k", "5"], response("200 OK", &[], "5")),
+        (&["reset", "b/k"], response("200 OK", &[], "0")),
     ] {
         let (dies, lives) = (Node::answers(""), Node::answers(answer));
         run_at(&format!("{},{}", dies.endpoint, lives.endpoint), words).expect("the second does it");

@@ -1,6 +1,7 @@
 //! Commands against a node that a test plays: what is sent, what is shown, and when the next node is asked.
 
 mod errors;
+mod fields;
 mod keys;
 mod usage;
 

@@ -25,16 +25,36 @@ fn words_that_make_no_request_are_bad_usage() {
         &["inc", "b/k", "9223372036854775808"],
         &["add", "b/k"],
         &["add", "b/k", ""],
+        &["put", "b/k", "v", "--path", "/a", "--overwrite"],
+        &["get", "b/k", "--path", "a"],
+        &["get", "b/k", "--path", "/a~2"],
+        &["inc", "b/k", "--path", "/a//b"],
         &["get", "b/k", "--timeout", "0"],
         &["get", "b/k", "--timeout", "-1"],
         &["get", "b/k", "--timeout", "soon"],
         &["get", "b/k", "--timeout", "inf"],
+        &["get", "b/k", "--overwrite"],
+        &["enable", "b/k", "--context", "tok"],
+        &["observe", "b/k"],
+        &["observe", "b/k", "1e3"],
     ];
     for words in bad {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
         assert_eq!(matches(&words).map(|_| ()).expect_err(&format!("{words:?}")).exit_code(), 2, "{words:?}");
     }
-    for (endpoints, words, expected) in [("a:1", &["get", "b/k"][..], "MERIDIAN_ENDPOINTS: ")] {
+    for (endpoints, words, expected) in [
+        ("a:1", &["get", "b/k"][..], "MERIDIAN_ENDPOINTS: "),
+        (
+            "",
+            &["put", "b/k", "{", "--path", "/a", "--content-type", "application/json"],
+            "with --path the value is JSON: ",
+        ),
+        (
+            "",
+            &["put", "b/k", "v", "--path", "/a", "--content-type", "text/plain"],
+            "with --path the content type is ",
+        ),
+    ] {
         let error = run_at(endpoints, words).unwrap_err();
         assert!(error.to_string().starts_with(expected) && error.exit_code() == 2, "{words:?}: {error}");
     }
@@ -48,8 +68,8 @@ fn every_command_shows_examples() {
     assert_eq!(
         names,
         [
-            "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "inspect", "cluster", "tls",
-            "ceiling"
+            "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "enable", "disable",
+            "observe", "reset", "clear", "inspect", "cluster", "tls", "ceiling"
         ]
     );
     for command in commands.get_subcommands() {
