@@ -150,6 +150,96 @@ fn flags_numbers_and_several_values_are_written_and_read() {
     assert_eq!(prints(&node, &["get", "m/k", "--raw"]), "final");
 }
 
+// -- lists -----------------------------------------------------------------------------------------------------------
+
+/// A node with 2,500 keys `key-0000` to `key-2499` in bucket `many`, and one that is not UTF-8.
+fn node_with_many_keys(scratch: &Scratch) -> NodeProcess {
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let mut client = node.client().expect("it listens");
+    let mut put = |target: &str, body: &[u8]| {
+        let answer = client.request("PUT", target, &[], body).expect("it answers");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    };
+    for number in 0..2_500 {
+        put(&format!("/v1/kv/many/key-{number:04}"), number.to_string().as_bytes());
+    }
+    // The byte 0xff.
+    put("/v1/kv/many?key64=_w", b"odd");
+    node
+}
+
+#[test]
+fn all_keys_are_listed_one_a_line_however_many_pages_there_are() {
+    let scratch = Scratch::new("cli-ls");
+    let node = node_with_many_keys(&scratch);
+    let line = |number: u32| {
+        let bytes = number.to_string().len();
+        let kind = r#""type":"register","content_type":"text/plain; charset=utf-8""#;
+        format!(r#"{{"key":"key-{number:04}",{kind},"bytes":{bytes}}}"#)
+    };
+    let listed = prints(&node, &["ls", "many"]);
+    let mut expected: Vec<String> = (0..2_500).map(line).collect();
+    expected.push(
+        r#"{"key64":"_w","type":"register","content_type":"text/plain; charset=utf-8","bytes":3}"#.into(),
+    );
+    assert!(listed.lines().eq(&expected), "{:.500}", listed);
+    let reversed = prints(&node, &["ls", "many", "--reverse", "--limit", "1001"]);
+    assert!(reversed.lines().eq(expected.iter().rev().take(1_001)), "{reversed:.500}");
+    let some = prints(&node, &["ls", "many", "--start", "key-0100", "--end", "key-0200", "--limit", "7"]);
+    assert!(some.lines().eq(&expected[100..107]), "{some}");
+    assert_eq!(prints(&node, &["ls", "many", "--prefix", "key-24", "--limit", "5000"]).lines().count(), 100);
+    assert_eq!(prints(&node, &["ls", "nothing"]), "");
+    assert!(!listed.contains('\u{1b}'), "no colours where no person reads");
+}
+
+#[test]
+fn a_listing_tells_prefixes_and_values() {
+    let scratch = Scratch::new("cli-ls-values");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let long = "12345678901234567890123.0";
+    prints(&node, &["put", "b/a", &format!("{{\n \"n\": {long}\n}}"), "--content-type", "application/json"]);
+    prints(&node, &["add", "b/m/tags", "x"]);
+    prints(&node, &["inc", "b/m/n"]);
+    prints(&node, &["put", "b/z", "text"]);
+    let listed = prints(&node, &["ls", "b", "--delimiter", "/", "--values"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 3, "a value with lines is one of them: {listed}");
+    assert!(lines[0].contains(&format!(r#""n": {long}"#)), "numbers keep their text: {listed}");
+    assert_eq!(lines[1], r#"{"prefix":"m/"}"#);
+    assert!(lines[2].contains(r#""value":"text""#), "{listed}");
+    let below = prints(&node, &["ls", "b", "--prefix", "m/", "--values"]);
+    assert_eq!(
+        below.lines().collect::<Vec<_>>(),
+        [r#"{"key":"m/n","type":"counter","value":1}"#, r#"{"key":"m/tags","type":"set","value":["x"]}"#]
+    );
+}
+
+#[test]
+fn a_listing_of_which_only_the_beginning_is_read_ends_quietly() {
+    let scratch = Scratch::new("cli-pipe");
+    let node = node_with_many_keys(&scratch);
+    let mut listing = Command::new(binary())
+        .args(["ls", "many", "--endpoint", &format!("http://{}", node.address())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut first = String::new();
+    let mut output = BufReader::new(listing.stdout.take().expect("it is piped"));
+    output.read_line(&mut first).expect("it is listed");
+    drop(output);
+    let ended = listing.wait_with_output().expect("it ends");
+    assert!(first.contains("key-0000"), "{first}");
+    assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn ls_without_a_bucket_says_what_to_do() {
+    let output = meridian(None, &["ls"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`meridian ls users`"), "{}", text(&output.stderr));
+}
+
 // -- buckets, completions, time --------------------------------------------------------------------------------------
 
 #[test]

@@ -1,4 +1,4 @@
-//! What stands in a command's words: keys, members, paths. Each is checked before anything is sent.
+//! What stands in a command's words: keys, buckets, members, paths. Each is checked before anything is sent.
 
 use crate::http::pointer;
 use clap::ArgMatches;
@@ -44,6 +44,14 @@ pub(super) fn place(text: OsString) -> Result<Place, String> {
     let bucket = Bucket::new(bucket).map_err(|error| error.to_string())?;
     let key = Key::new(&bytes[slash + 1..]).map_err(|error| error.to_string())?;
     Ok(Place { bucket, key })
+}
+
+/// A bucket alone.
+pub(super) fn bucket(text: &str) -> Result<Bucket, String> {
+    match text.contains('/') {
+        true => Err("it is a bucket's name alone, like users".into()),
+        false => Bucket::new(text).map_err(|error| error.to_string()),
+    }
 }
 
 /// A JSON Pointer.

@@ -1,6 +1,6 @@
 //! The command line: what commands there are, and the ones that are a client of a node that runs elsewhere.
 //!
-//! - A client command stands on the client library: its words become calls of it (`connect`, `key`, `cluster`).
+//! - A client command stands on the client library: its words become calls of it (`connect`, `key`, `list`, `cluster`).
 //! - What is shown is JSON where no person reads it: when standard output is not a terminal, or with `--json`.
 //! - It ends with 0 on success, 1 when the operation failed, 2 on bad usage. Errors go to standard error.
 
@@ -8,6 +8,8 @@ mod args;
 mod cluster;
 mod connect;
 mod key;
+mod list;
+mod table;
 mod terminal;
 mod tls;
 
@@ -86,13 +88,14 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands([config::start_command(), dev::command(), config::config_command()])
         .subcommands(key::commands())
-        .subcommands([cluster::command()])
+        .subcommands([list::command(), cluster::command()])
         .subcommands([tls::command(), ceiling::command()])
         .after_help(
             "Examples:\n  \
              meridian start --data-dir ./data\n  \
              meridian put users/42 '{\"name\":\"Ada\"}'\n  \
-             meridian get users/42",
+             meridian get users/42\n  \
+             meridian ls users",
         )
 }
 
@@ -112,6 +115,7 @@ fn ask(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(),
     let runtime = runtime.map_err(|error| CliError::Failed(format!("nothing can be sent: {error}")))?;
     let ended = runtime.block_on(async {
         match name {
+            "ls" => list::run(matches, around).await,
             "cluster" => cluster::run(matches, around).await,
             _ => key::run(name, matches, around).await,
         }
@@ -130,7 +134,7 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Writes what is shown. `false`: nobody reads on, as in `meridian get users/42 | true`, and that is no failure.
+    /// Writes what is shown. `false`: nobody reads on, as in `meridian ls users | head`, and that is no failure.
     fn write(&mut self, shown: impl AsRef<[u8]>) -> Result<bool, CliError> {
         match self.output.write_all(shown.as_ref()).and_then(|()| self.output.flush()) {
             Ok(()) => Ok(true),

@@ -44,6 +44,20 @@ pub(super) fn harmless(text: &str) -> String {
     escaped(text, |letter| letter.is_control() && !matches!(letter, '\n' | '\t'))
 }
 
+/// The same on one line: all control characters are escaped.
+pub(super) fn harmless_line(text: &str) -> String {
+    escaped(text, char::is_control)
+}
+
+/// Bytes that may come from anybody, on one line. What is not UTF-8 in them is shown as `\xff`.
+pub(super) fn harmless_bytes(bytes: &[u8]) -> String {
+    let shown = bytes.utf8_chunks().map(|chunk| {
+        let invalid = chunk.invalid().escape_ascii();
+        format!("{}{invalid}", harmless_line(chunk.valid()))
+    });
+    shown.collect()
+}
+
 fn escaped(text: &str, is_escaped: fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -67,6 +81,8 @@ mod tests {
     #[test]
     fn what_anybody_wrote_does_not_drive_a_terminal() {
         assert_eq!(harmless("a\n\tb\x1b[2J\u{9b}\x07"), "a\n\tb\\u{1b}[2J\\u{9b}\\u{7}");
+        assert_eq!(harmless_line("a\n\tb\r\x1b"), "a\\n\\tb\\r\\u{1b}");
+        assert_eq!(harmless_bytes(b"\xffkey\n\xc3\xbc\xc3"), "\\xffkey\\nü\\xc3");
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn what_no_meridian_would_answer_is_an_error_too() {
     assert!(failed(response("200 OK", &[], "<html>"), &["inc", "b/k"]).contains("not a number"));
     assert!(failed(response("200 OK", &[], "{}"), &["add", "b/k", "m"]).contains("not what was added"));
     assert!(failed(response("200 OK", &[], "1"), &["enable", "b/k"]).contains("not true or false"));
+    assert!(failed(response("200 OK", &[], "[]"), &["ls", "b"]).contains("is this a Meridian node?"));
+    assert!(failed(response("200 OK", &[], "{\"keys\":[1]}"), &["ls", "b"]).contains("the right endpoint?"));
 }
 
 #[test]

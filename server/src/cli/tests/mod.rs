@@ -3,6 +3,7 @@
 mod errors;
 mod fields;
 mod keys;
+mod list;
 mod usage;
 
 use super::*;

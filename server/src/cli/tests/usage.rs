@@ -37,6 +37,9 @@ fn words_that_make_no_request_are_bad_usage() {
         &["enable", "b/k", "--context", "tok"],
         &["observe", "b/k"],
         &["observe", "b/k", "1e3"],
+        &["ls", "users/42"],
+        &["ls", "users", "--limit", "0"],
+        &["ls", "users", "--delimiter", ""],
     ];
     for words in bad {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
@@ -44,6 +47,7 @@ fn words_that_make_no_request_are_bad_usage() {
     }
     for (endpoints, words, expected) in [
         ("a:1", &["get", "b/k"][..], "MERIDIAN_ENDPOINTS: "),
+        ("", &["ls"], "ls lists the keys of a bucket: say which, like `meridian ls users`"),
         (
             "",
             &["put", "b/k", "{", "--path", "/a", "--content-type", "application/json"],
@@ -69,7 +73,7 @@ fn every_command_shows_examples() {
         names,
         [
             "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "enable", "disable",
-            "observe", "reset", "clear", "inspect", "cluster", "tls", "ceiling"
+            "observe", "reset", "clear", "inspect", "ls", "cluster", "tls", "ceiling"
         ]
     );
     for command in commands.get_subcommands() {
