@@ -243,6 +243,30 @@ fn ls_without_a_bucket_says_what_to_do() {
 // -- buckets, completions, time --------------------------------------------------------------------------------------
 
 #[test]
+fn a_bucket_s_policy_is_declared_shown_and_forgotten() {
+    let scratch = Scratch::new("cli-bucket");
+    let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");
+    let declared = r#"{"bucket":"users","declared":true,"defaults":{"observe":"min","put":"multi"}}"#;
+    let nothing = r#"{"bucket":"users","declared":false,"defaults":{}}"#;
+    let done = r#"{"bucket":"users","ok":true}"#;
+    assert_eq!(prints(&node, &["bucket", "show", "users"]), nothing);
+    assert_eq!(prints(&node, &["bucket", "declare", "users", "put=multi", "observe=min"]), done);
+    assert_eq!(prints(&node, &["bucket", "show", "users"]), declared);
+    prints(&node, &["observe", "users/low", "4"]);
+    assert_eq!(prints(&node, &["observe", "users/low", "9"]), r#"{"key":"users/low","value":4}"#);
+    for number in 0..101 {
+        prints(&node, &["bucket", "declare", &format!("b{number:03}"), "put=register"]);
+    }
+    let listed = prints(&node, &["bucket", "list"]);
+    assert_eq!(listed.lines().count(), 102, "beyond a page: {listed}");
+    assert_eq!(listed.lines().next(), Some(r#"{"bucket":"b000","defaults":{"put":"register"}}"#));
+    assert_eq!(prints(&node, &["bucket", "forget", "users"]), done);
+    assert_eq!(prints(&node, &["bucket", "show", "users"]), nothing);
+    let misfit = meridian(Some(&node), &["bucket", "declare", "users", "put=set"]);
+    assert!(text(&misfit.stderr).contains("body_invalid") && misfit.status.code() == Some(1));
+}
+
+#[test]
 fn the_cluster_is_shown_without_colours_where_no_person_reads() {
     let scratch = Scratch::new("cli-cluster");
     let node = NodeProcess::start(scratch.path(), &[]).expect("it starts");

@@ -1,10 +1,11 @@
 //! The command line: what commands there are, and the ones that are a client of a node that runs elsewhere.
 //!
-//! - A client command stands on the client library: its words become calls of it (`connect`, `key`, `list`, `cluster`).
+//! - A client command stands on the client library: its words become calls of it (`connect`, `key`, `list`, `bucket`, `cluster`).
 //! - What is shown is JSON where no person reads it: when standard output is not a terminal, or with `--json`.
 //! - It ends with 0 on success, 1 when the operation failed, 2 on bad usage. Errors go to standard error.
 
 mod args;
+mod bucket;
 mod cluster;
 mod connect;
 mod key;
@@ -88,7 +89,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands([config::start_command(), dev::command(), config::config_command()])
         .subcommands(key::commands())
-        .subcommands([list::command(), cluster::command()])
+        .subcommands([list::command(), bucket::command(), cluster::command()])
         .subcommands([tls::command(), ceiling::command()])
         .after_help(
             "Examples:\n  \
@@ -116,6 +117,7 @@ fn ask(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(),
     let ended = runtime.block_on(async {
         match name {
             "ls" => list::run(matches, around).await,
+            "bucket" => bucket::run(matches, around).await,
             "cluster" => cluster::run(matches, around).await,
             _ => key::run(name, matches, around).await,
         }

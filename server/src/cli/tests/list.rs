@@ -1,4 +1,4 @@
-//! Listings and the cluster: what is sent, and what is shown of the answer.
+//! Listings, policies and the cluster: what is sent, and what is shown of the answer.
 
 use super::*;
 
@@ -73,6 +73,42 @@ fn a_listing_says_what_it_was_told() {
     let query = "limit=7&prefix=42%2F&start=-a&end=b%20c&delimiter=%2F&reverse=true&values=true";
     assert_eq!(asked.line, format!("GET /v1/kv/users?{query} HTTP/1.1"));
     assert_eq!(ended.unwrap(), "", "a program is told of no keys by no lines");
+}
+
+#[test]
+fn a_bucket_s_policy_is_shown_and_declared() {
+    let (asked, ended) = exchange(done(), &["bucket", "declare", "users", "put=multi", "observe=min"]);
+    assert_eq!(asked.line, "PUT /v1/buckets/users HTTP/1.1");
+    assert_eq!(asked.body, r#"{"defaults":{"observe":"min","put":"multi"}}"#);
+    assert_eq!(ended.unwrap(), "{\"bucket\":\"users\",\"ok\":true}\n");
+    let policy = r#"{"bucket":"users","declared":true,"defaults":{"observe":"min","put":"multi"}}"#;
+    let (asked, ended) = exchange(page(policy), &["bucket", "show", "users"]);
+    assert_eq!(
+        (asked.line.as_str(), ended.unwrap()),
+        ("GET /v1/buckets/users HTTP/1.1", format!("{policy}\n"))
+    );
+    assert_eq!(run_at_terminal(page(policy), &["bucket", "show", "users"]), "observe=min\nput=multi\n");
+    let nothing = r#"{"bucket":"users","declared":false,"defaults":{}}"#;
+    assert_eq!(exchange(page(nothing), &["bucket", "show", "users"]).1.unwrap(), format!("{nothing}\n"));
+    assert_eq!(run_at_terminal(page(nothing), &["bucket", "show", "users"]), "nothing is declared\n");
+    let (asked, _) = exchange(done(), &["bucket", "forget", "users"]);
+    assert_eq!(asked.line, "DELETE /v1/buckets/users HTTP/1.1");
+}
+
+#[test]
+fn policies_are_listed() {
+    let json = r#"{"buckets":[{"bucket":"a","defaults":{}},{"bucket":"users","defaults":{"observe":"min","put":"multi"}}]}"#;
+    let (asked, ended) = exchange(page(json), &["bucket", "list"]);
+    assert_eq!(asked.line, "GET /v1/buckets HTTP/1.1");
+    let expected = [
+        r#"{"bucket":"a","defaults":{}}"#,
+        r#"{"bucket":"users","defaults":{"observe":"min","put":"multi"}}"#,
+    ];
+    assert_eq!(ended.unwrap().lines().collect::<Vec<_>>(), expected);
+    let table = run_at_terminal(page(json), &["bucket", "list"]);
+    assert_eq!(table, "BUCKET  DEFAULTS\na\nusers   observe=min put=multi\n");
+    let none = run_at_terminal(page(r#"{"buckets":[]}"#), &["bucket", "list"]);
+    assert_eq!(none, "no bucket has a policy\n");
 }
 
 #[test]

@@ -40,6 +40,11 @@ fn words_that_make_no_request_are_bad_usage() {
         &["ls", "users/42"],
         &["ls", "users", "--limit", "0"],
         &["ls", "users", "--delimiter", ""],
+        &["bucket"],
+        &["bucket", "show"],
+        &["bucket", "declare", "users"],
+        &["bucket", "declare", "users", "put"],
+        &["bucket", "declare", "users", "put="],
     ];
     for words in bad {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
@@ -48,6 +53,7 @@ fn words_that_make_no_request_are_bad_usage() {
     for (endpoints, words, expected) in [
         ("a:1", &["get", "b/k"][..], "MERIDIAN_ENDPOINTS: "),
         ("", &["ls"], "ls lists the keys of a bucket: say which, like `meridian ls users`"),
+        ("", &["bucket", "declare", "b", "put=multi", "put=register"], "put is given twice"),
         (
             "",
             &["put", "b/k", "{", "--path", "/a", "--content-type", "application/json"],
@@ -73,7 +79,7 @@ fn every_command_shows_examples() {
         names,
         [
             "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "enable", "disable",
-            "observe", "reset", "clear", "inspect", "ls", "cluster", "tls", "ceiling"
+            "observe", "reset", "clear", "inspect", "ls", "bucket", "cluster", "tls", "ceiling"
         ]
     );
     for command in commands.get_subcommands() {
