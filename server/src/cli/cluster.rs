@@ -1,7 +1,9 @@
 //! `meridian cluster`: who the members are, and whether all replicas agree, as one node sees it.
 
-use super::terminal::{Style, harmless};
+use super::table::{Cell, Column, Table};
+use super::terminal::{Style, Terminal, harmless};
 use super::{CliError, Surroundings, connect};
+use clap::builder::styling::AnsiColor;
 use clap::{ArgMatches, Command};
 use meridian_client::cluster::{Cluster, Convergence, Member};
 use meridian_client::{Method, Request};
@@ -30,7 +32,7 @@ pub(super) async fn run(matches: &ArgMatches, mut around: Surroundings<'_>) -> R
     let is_status = verb == "status";
     let shown = match around.style(matches) {
         Style::Json => str::from_utf8(&answer.body).map_err(|_| CliError::strange())?.to_owned() + "\n",
-        Style::Plain(_) if is_status => status(&view(&answer.body)?),
+        Style::Plain(terminal) if is_status => status(&view(&answer.body)?, terminal),
         Style::Plain(_) => words(&view(&answer.body)?),
     };
     let agree = is_status || view::<Convergence>(&answer.body)?.converged;
@@ -42,17 +44,26 @@ fn view<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
     serde_json::from_slice(body).map_err(|_| CliError::strange())
 }
 
-fn status(view: &Cluster) -> String {
-    let mut out = format!("cluster {}, as {} sees it\n", view.cluster, view.node);
-    let width =
-        |of: fn(&Member) -> &str| view.members.iter().map(|member| of(member).len()).max().unwrap_or(0);
-    let (names, regions, addresses) = (width(|m| &m.name), width(|m| &m.region), width(|m| &m.address));
-    for member in &view.members {
-        let Member { name, region, address, state, round_trip_ms, .. } = member;
-        let round_trip = round_trip_ms.map(|ms| format!(", {ms} ms away")).unwrap_or_default();
-        out += &format!("{name:names$}  {region:regions$}  {address:addresses$}  {state}{round_trip}\n");
-    }
-    harmless(&out)
+fn status(view: &Cluster, terminal: Terminal) -> String {
+    let head = format!("cluster {}, as {} sees it\n", view.cluster, view.node);
+    let columns = ["NAME", "REGION", "ADDRESS", "STATE"].map(Column::left);
+    let rows = view.members.iter().map(|member| {
+        let state = Cell::new(&state(member));
+        let state = match member.state.as_str() {
+            "connected" => state.painted(AnsiColor::Green),
+            "unreachable" => state.painted(AnsiColor::Red),
+            _ => state,
+        };
+        vec![Cell::new(&member.name), Cell::new(&member.region), Cell::new(&member.address), state]
+    });
+    harmless(&head) + &Table::new(terminal, columns.into()).lines(rows.collect())
+}
+
+fn state(member: &Member) -> String {
+    let Member { state, round_trip_ms, unreachable_ms, .. } = member;
+    let away = round_trip_ms.map(|ms| format!(", {ms} ms away")).unwrap_or_default();
+    let since = unreachable_ms.map(|ms| format!(" for {:.1} s", ms as f64 / 1e3)).unwrap_or_default();
+    format!("{state}{since}{away}")
 }
 
 fn words(view: &Convergence) -> String {
@@ -75,11 +86,13 @@ mod tests {
         let view = serde_json::from_str(
             r#"{"cluster":"c","node":"n1","shards":256,"placement":"p","epoch":0,"coordinator":null,"members":[
                 {"name":"n1","id":"i","region":"eu","address":"a:1","state":"self"},
-                {"name":"n2","id":"i","region":"\u001b[2J","address":"b:1","state":"connected","round_trip_ms":0.5}]}"#,
+                {"name":"n2","id":"i","region":"\u001b[2J","address":"b:1","state":"connected","round_trip_ms":0.5},
+                {"name":"n3","id":"i","region":"ap","address":"c:1","state":"unreachable","unreachable_ms":5210}]}"#,
         );
-        let text = status(&view.unwrap());
-        assert_eq!(text.lines().count(), 3);
+        let text = status(&view.unwrap(), Terminal { columns: 80, has_colours: false });
+        assert_eq!(text.lines().count(), 5, "who sees it, titles, and three members: {text}");
         assert!(text.contains("connected, 0.5 ms away") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("unreachable for 5.2 s"), "{text}");
     }
 
     #[test]
