@@ -278,6 +278,14 @@ fn the_cluster_is_shown_without_colours_where_no_person_reads() {
 }
 
 #[test]
+fn a_shell_takes_the_completions() {
+    let script = text(&meridian(None, &["completions", "bash"]).stdout);
+    let checked = Command::new("bash").args(["-n", "-c", &script]).status().expect("there is a bash");
+    assert!(checked.success() && script.contains("observe"), "bash reads it");
+    assert_eq!(meridian(None, &["completions", "cmd"]).status.code(), Some(2));
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_given_up_after_the_time_that_was_said() {
     let hangs = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("http://{}", hangs.local_addr().expect("it is bound"));

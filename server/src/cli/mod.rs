@@ -7,6 +7,7 @@
 mod args;
 mod bucket;
 mod cluster;
+mod completions;
 mod connect;
 mod key;
 mod list;
@@ -90,7 +91,7 @@ pub fn command() -> Command {
         .subcommands([config::start_command(), dev::command(), config::config_command()])
         .subcommands(key::commands())
         .subcommands([list::command(), bucket::command(), cluster::command()])
-        .subcommands([tls::command(), ceiling::command()])
+        .subcommands([tls::command(), completions::command(), ceiling::command()])
         .after_help(
             "Examples:\n  \
              meridian start --data-dir ./data\n  \
@@ -107,6 +108,7 @@ pub fn command() -> Command {
 pub fn run(name: &str, matches: &ArgMatches, around: Surroundings<'_>) -> Result<(), CliError> {
     match name {
         "tls" => tls::run(matches, around.output),
+        "completions" => completions::run(matches, around),
         _ => ask(name, matches, around),
     }
 }

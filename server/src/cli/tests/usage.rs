@@ -45,6 +45,8 @@ fn words_that_make_no_request_are_bad_usage() {
         &["bucket", "declare", "users"],
         &["bucket", "declare", "users", "put"],
         &["bucket", "declare", "users", "put="],
+        &["completions"],
+        &["completions", "cmd"],
     ];
     for words in bad {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
@@ -78,8 +80,27 @@ fn every_command_shows_examples() {
     assert_eq!(
         names,
         [
-            "start", "dev", "config", "put", "get", "del", "inc", "add", "rem", "enable", "disable",
-            "observe", "reset", "clear", "inspect", "ls", "bucket", "cluster", "tls", "ceiling"
+            "start",
+            "dev",
+            "config",
+            "put",
+            "get",
+            "del",
+            "inc",
+            "add",
+            "rem",
+            "enable",
+            "disable",
+            "observe",
+            "reset",
+            "clear",
+            "inspect",
+            "ls",
+            "bucket",
+            "cluster",
+            "tls",
+            "completions",
+            "ceiling"
         ]
     );
     for command in commands.get_subcommands() {
@@ -93,4 +114,14 @@ fn the_version_says_what_was_built() {
     let version = command().render_version();
     assert!(version.starts_with(concat!("meridian ", env!("CARGO_PKG_VERSION"), "\n")), "{version}");
     assert_eq!(version.contains("planted bugs: yes (a test build)"), PLANTED_BUGS);
+}
+
+#[test]
+fn each_shell_can_complete_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run_at("", &["completions", shell]).expect("it asks no node");
+        for word in ["observe", "bucket", "delimiter", "endpoint"] {
+            assert!(script.contains(word), "{shell} completes {word}");
+        }
+    }
 }
