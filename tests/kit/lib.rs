@@ -11,7 +11,7 @@
 //! - [`sim`]: a whole cluster in one thread, from one seed;
 //! - [`storage_suite`]: what every storage must do;
 //! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
-//! - [`bench`]: one such process, asked one request after the other;
+//! - [`mod@bench`]: one such process, asked one request after the other;
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
 
 pub mod storage_suite;

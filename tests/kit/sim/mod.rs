@@ -3,13 +3,13 @@
 //! Nodes are core's, their messages are bytes, and everything that happens stands in one heap, ordered by time. Time is simulated, so
 //! an hour takes seconds. The parts:
 //!
-//! - [`draw`]: what a seed draws; each has its own subset of faults (swarm testing), and tiny limits on some;
-//! - [`heap`]: what is due, in order;
-//! - [`network`], [`seat`]: links; machines with disks and clocks, and a server's part between node and disk;
-//! - [`clients`]: what is asked, and the history of it;
-//! - [`blows`]: faults that come and go;
-//! - [`turns`]: a node's turn, and what must hold after each;
-//! - [`end`]: faults off, all must agree within a stated time, and the [checkers](crate::checker) judge the history.
+//! - `draw`: what a seed draws; each has its own subset of faults (swarm testing), and tiny limits on some;
+//! - `heap`: what is due, in order;
+//! - `network`, `seat`: links; machines with disks and clocks, and a server's part between node and disk;
+//! - `clients`: what is asked, and the history of it;
+//! - `blows`: faults that come and go;
+//! - `turns`: a node's turn, and what must hold after each;
+//! - `end`: faults off, all must agree within a stated time, and the [checkers](crate::checker) judge the history.
 //!
 //! The same seed and options give the same run, byte for byte: the hash of its trace says so.
 

@@ -115,7 +115,7 @@ impl Asked {
             false => self.path(),
         };
         let request = Request::new(Method::PUT, path).body(value(matches, input)?);
-        let request = request.repeatable(overwrites || !self.is_multi());
+        let request = request.repeatable(!overwrites && !self.is_multi());
         Ok(match one::<String>(matches, "content-type") {
             Some(kind) => request.header("content-type", kind),
             None => request,
