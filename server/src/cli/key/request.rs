@@ -115,6 +115,7 @@ impl Asked {
             false => self.path(),
         };
         let request = Request::new(Method::PUT, path).body(value(matches, input)?);
+        // What overwrites may be a multi-value register whatever was said, and another node may lack what this one has.
         let request = request.repeatable(!overwrites && !self.is_multi());
         Ok(match one::<String>(matches, "content-type") {
             Some(kind) => request.header("content-type", kind),

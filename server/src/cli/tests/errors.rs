@@ -56,6 +56,8 @@ fn a_write_that_may_have_been_applied_is_not_sent_again_where_that_would_count()
         &["inc", "b/k"][..],
         &["inc", "b/k", "--path", "/n"],
         &["put", "b/k", "v", "--type", "multi"],
+        &["put", "b/k", "v", "--type", "multi", "--overwrite"],
+        &["put", "b/k", "v", "--overwrite"],
         &["put", "b/k", "v", "--context", "tok"],
         &["put", "b/k", "v", "--path", "/n", "--type", "multi"],
         &["put", "b/k", "v", "--path", "/n", "--context", "tok"],
@@ -75,7 +77,6 @@ fn a_write_that_is_the_same_when_it_is_done_twice_is_sent_again() {
     let changed = || response("200 OK", &[], "{\"added\":0,\"removed\":1}");
     for (words, answer) in [
         (&["put", "b/k", "v"][..], done()),
-        (&["put", "b/k", "v", "--type", "multi", "--overwrite"], done()),
         (&["put", "b/k", "v", "--path", "/n"], response("200 OK", &[], "{\"changed\":1}")),
         (&["del", "b/k"], done()),
         (&["add", "b/k", "m"], changed()),
