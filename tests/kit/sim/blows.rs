@@ -1,7 +1,7 @@
 //! Faults that come and go.
 
-use super::draw::{Kind, SECOND};
-use super::seat::{Seat, SeatClock};
+use super::draw::Kind;
+use super::seat::Seat;
 use super::{Event, World};
 use crate::faults::Fault;
 use meridian_core::id::OriginId;
@@ -62,14 +62,7 @@ impl World {
                 self.replace_disk(at, copy)?;
             }
             Kind::Rot => self.rot(at),
-            Kind::Clock => {
-                let rng = &mut self.chance.blows;
-                let (ahead_ms, drift_ppm) = (rng.random_range(-5_000..5_000), rng.random_range(-200..200));
-                // Only the wall clock jumps.
-                let SeatClock { drift_ppm: before, .. } = self.seats[at].clock;
-                let drift_ppm = if self.now_us < SECOND { drift_ppm } else { before };
-                self.seats[at].clock = SeatClock { ahead_ms, drift_ppm };
-            }
+            Kind::Clock => self.seats[at].clock.ahead_ms = self.chance.blows.random_range(-5_000..5_000),
             Kind::Loss | Kind::Doubling | Kind::Reordering => unreachable!("these are no blows"),
         }
         Ok(())
@@ -115,7 +108,10 @@ impl World {
     pub(super) fn crash(&mut self, at: usize) -> Result<(), String> {
         let unsynced = self.seats[at].disk.unsynced();
         let kept = self.chance.blows.random_range(0..=unsynced);
-        self.end_process(at, kept)
+        self.end_process(at, kept)?;
+        // What the others had written and not synced of a disk that was destroyed may be gone with this.
+        self.excuse();
+        Ok(())
     }
 
     fn end_process(&mut self, at: usize, kept: usize) -> Result<(), String> {

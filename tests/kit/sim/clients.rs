@@ -31,6 +31,11 @@ const KINDS: [(Kind, &str); 6] = [
 const FIELDS: [(Kind, &str); 5] =
     [(Kind::Register, "r"), (Kind::Counter, "n/c"), (Kind::Set, "n/s"), (Kind::Flag, "f"), (Kind::Max, "m")];
 
+/// Of each type and of maps, the key with this number is never emptied: all that was added to it must be there in the end.
+const KEPT: usize = 0;
+/// A member that is removed is one of the last so many that were added.
+const RECENT: usize = 10;
+
 /// All clients.
 pub(super) struct Clients {
     clients: Vec<Client>,
@@ -80,7 +85,7 @@ impl Clients {
     pub(super) fn ask(&mut self, rng: &mut ChaCha8Rng, weather: &Weather, client: usize) -> Question {
         let number = rng.random_range(0..weather.keys);
         if rng.random_ratio(1, 4) {
-            return self.ask_map(rng, client, format!("map/{number}"));
+            return self.ask_map(rng, client, number);
         }
         let (kind, name) = *KINDS.choose(rng).expect("not empty");
         let key = format!("{name}/{number}");
@@ -88,9 +93,10 @@ impl Clients {
         if rng.random_ratio(1, 4) {
             return question(&key, Operation::Read(ReadRequest::whole(None)), vec![(subject, Asked::Read)]);
         }
-        let (asked, write) = match rng.random_ratio(1, 25) {
+        let keeps = number == KEPT;
+        let (asked, write) = match !keeps && rng.random_ratio(1, 25) {
             true => (Asked::TakeAll, Write::Delete),
-            false => self.update(rng, &subject),
+            false => self.update(rng, &subject, keeps),
         };
         // A context limits what is taken away; a put to a multi-value register needs one.
         let carries = kind == Kind::Multi || rng.random_ratio(1, 5);
@@ -103,7 +109,8 @@ impl Clients {
         question(&key, Operation::Write(write), vec![(subject, asked)])
     }
 
-    fn ask_map(&mut self, rng: &mut ChaCha8Rng, client: usize, key: String) -> Question {
+    fn ask_map(&mut self, rng: &mut ChaCha8Rng, client: usize, number: usize) -> Question {
+        let (key, keeps) = (format!("map/{number}"), number == KEPT);
         let subjects = |below: &str| -> Vec<Subject> {
             let of_field = |(kind, name): &(Kind, &str)| Subject {
                 kind: *kind,
@@ -122,12 +129,12 @@ impl Clients {
             question(&key, Operation::Write(request), asked)
         };
         match rng.random_range(0..24) {
-            0 => write(Write::Delete, all(Asked::TakeAll, "")),
-            1 => write(field("n", Write::Delete), all(Asked::TakeAll, "n/")),
+            0 if !keeps => write(Write::Delete, all(Asked::TakeAll, "")),
+            1 if !keeps => write(field("n", Write::Delete), all(Asked::TakeAll, "n/")),
             2..=7 => question(&key, Operation::Read(ReadRequest::whole(None)), all(Asked::Read, "")),
             _ => {
                 let subject = subjects("").choose(rng).expect("not empty").clone();
-                let (asked, update) = self.update(rng, &subject);
+                let (asked, update) = self.update(rng, &subject, keeps);
                 let name = subject.field.clone().unwrap_or_default();
                 let asked = limited(asked, known.as_ref());
                 write(field(&name, update), vec![(subject, asked)])
@@ -135,10 +142,10 @@ impl Clients {
         }
     }
 
-    /// A write that fits the subject.
-    fn update(&mut self, rng: &mut ChaCha8Rng, subject: &Subject) -> (Asked, Write) {
+    /// A write that fits the subject; one that is kept is not emptied.
+    fn update(&mut self, rng: &mut ChaCha8Rng, subject: &Subject, keeps: bool) -> (Asked, Write) {
         self.values += 1;
-        let takes = rng.random_ratio(1, 12);
+        let takes = !keeps && rng.random_ratio(1, 12);
         match subject.kind {
             Kind::Register | Kind::Multi => {
                 let value = format!("v{}", self.values);
@@ -146,13 +153,14 @@ impl Clients {
             }
             Kind::Counter if takes => (Asked::TakeAll, reset()),
             Kind::Counter => {
-                let by = rng.random_range(-3..20);
+                let by = rng.random_range(1..20) * if rng.random_ratio(1, 8) { -1 } else { 1 };
                 (Asked::Increment(by), increment(by))
             }
             Kind::Set if takes && rng.random() => (Asked::TakeAll, clear()),
             Kind::Set => {
                 let members = self.members.entry(subject.clone()).or_default();
-                match members.choose(rng).filter(|_| rng.random_ratio(1, 3)) {
+                let recent = &members[members.len().saturating_sub(RECENT)..];
+                match recent.choose(rng).filter(|_| rng.random_ratio(1, 3)) {
                     Some(member) => (Asked::Remove([member.clone()].into()), remove(&[member])),
                     None => {
                         let member = format!("m{}", self.values);
@@ -161,7 +169,7 @@ impl Clients {
                     }
                 }
             }
-            Kind::Flag if rng.random_ratio(1, 3) => (Asked::TakeAll, disable()),
+            Kind::Flag if !keeps && rng.random_ratio(1, 3) => (Asked::TakeAll, disable()),
             Kind::Flag => (Asked::Enable, enable()),
             Kind::Max => {
                 let number = rng.random_range(-1_000_000..1_000_000);

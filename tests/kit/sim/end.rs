@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 
 /// How often it is looked whether all agree.
 const LOOK_US: u64 = SECOND / 10;
+/// How long a check of all rows may keep a node busy.
+const CHECK_US: u64 = 5 * SECOND;
 
 impl World {
     /// Faults end, all machines run, clients are silent. All must agree in time, and nothing be wrong with what they say.
@@ -35,7 +37,7 @@ impl World {
         let paused_until_us = self.seats.iter().map(|seat| seat.paused_until_us).max().unwrap_or(0);
         self.go_on_until(paused_until_us)?;
         let (began_us, patience_us) = (self.now_us, self.weather.patience_us(self.behind()));
-        while !self.all_agree() {
+        while !self.all_agree() || !self.requests.is_empty() {
             let waited_us = self.now_us - began_us;
             if waited_us > patience_us {
                 return Err(format!(
@@ -55,6 +57,17 @@ impl World {
             false => self.figures.agreed_us_max = agreed_us,
         }
         self.trace(|_| format!("all agree after {} s", agreed_us as f64 / SECOND as f64));
+        // What is still on its way, and what is announced once more, changes nothing.
+        let (before, end_us) =
+            (self.roots_now(), self.now_us + 2 * self.weather.config.announce_all_ms * 1_000);
+        self.go_on_until(end_us)?;
+        // Rows may just be checked.
+        while !self.all_agree() && self.now_us < end_us + CHECK_US {
+            self.go_on_until(self.now_us + LOOK_US)?;
+        }
+        if !self.all_agree() || self.roots_now() != before {
+            return Err(format!("all had agreed, and then did not: {}", self.standing()));
+        }
         self.compare_contents()?;
         self.read_all()?;
         checker::check(&self.history).map_err(|violation| violation.to_string())
@@ -77,6 +90,14 @@ impl World {
             first.is_some() && (1..self.seats.len()).all(|at| state(at, shard) == first)
         };
         self.shards().all(equal) && self.seats.iter().all(is_done)
+    }
+
+    /// The roots of the first node's replicas.
+    fn roots_now(&self) -> Vec<Option<u128>> {
+        let replica = |shard| {
+            self.seats[0].node.replica(shard).and_then(|replica| replica.tree().map(|tree| tree.root()))
+        };
+        self.shards().map(replica).collect()
     }
 
     /// Who stands where, of the shards that are not settled.
@@ -118,13 +139,24 @@ impl World {
     /// Damaged replicas that nobody can help: somebody puts in other disks.
     fn replace_hopeless_disks(&mut self) -> Result<(), String> {
         for at in 0..self.seats.len() {
-            let is_out = self.shards().any(|shard| self.seats[at].is_out_of_service(shard));
-            if is_out && self.seats[at].is_rotten {
+            if self.seats[at].is_rotten && self.shards().any(|shard| self.is_hopeless(at, shard)) {
+                self.figures.hopeless += 1;
                 self.replace_disk(at, (MemStorage::default(), false))?;
                 self.due_in(0, Event::Start { seat: at });
             }
         }
         Ok(())
+    }
+
+    /// A replica is out of service, and no other one that serves, and holds anything, has all that its own log has lost.
+    fn is_hopeless(&self, at: usize, shard: ShardId) -> bool {
+        let replica = |at: usize| self.seats[at].node.replica(shard).expect("there is such a shard");
+        let helps = |other: usize| {
+            let vector = replica(other).vector();
+            let serves = other != at && !replica(other).is_out_of_service();
+            serves && !vector.is_empty() && vector.includes(replica(at).low())
+        };
+        replica(at).is_out_of_service() && !(0..self.seats.len()).any(helps)
     }
 
     /// All rows of all replicas are the same, byte for byte in canonical form, and their trees say so.
@@ -175,7 +207,11 @@ impl World {
                     return Err(format!("n{} reads {key} as {read:?}, and another as {first:?}", at + 1));
                 }
             }
-            // Where every node has a damaged row of it, nobody can read it.
+            // Rows that have rotted on every node can be read by nobody.
+            if first.is_none() {
+                let of_key = self.history.entries.iter_mut().filter(|entry| entry.subject.key == key);
+                of_key.for_each(|entry| entry.excused = true);
+            }
             let value = first.flatten();
             for subject in subjects {
                 let seen = seen(&subject, value.as_ref());

@@ -71,6 +71,8 @@ pub struct Figures {
     pub repairs: u64,
     /// Replicas that found a damaged row.
     pub quarantines: u64,
+    /// Disks that were replaced in the end because nobody could help a damaged replica.
+    pub hopeless: u64,
     /// Deltas that were cut off logs.
     pub cut: u64,
     /// The longest time until all agreed once faults were off, in microseconds: with ordinary limits.
@@ -216,6 +218,9 @@ impl World {
         };
         world.trace(|world| format!("{:?}", world.weather));
         for seat in 0..world.weather.nodes {
+            if world.weather.has(Kind::Clock) {
+                world.seats[seat].clock.drift_ppm = world.chance.blows.random_range(-200..200);
+            }
             world.due_in(0, Event::Start { seat });
         }
         for client in 0..world.weather.clients {
@@ -364,6 +369,7 @@ impl Figures {
         self.blows += other.blows;
         self.repairs += other.repairs;
         self.quarantines += other.quarantines;
+        self.hopeless += other.hopeless;
         self.cut += other.cut;
         self.agreed_us_max = self.agreed_us_max.max(other.agreed_us_max);
         self.agreed_tiny_us_max = self.agreed_tiny_us_max.max(other.agreed_tiny_us_max);
@@ -377,7 +383,7 @@ impl fmt::Display for Figures {
         write!(
             f,
             "{} runs, {hours:.2} cluster-hours: {} requests, {} left open, {} acknowledged writes lost with their only disk; \
-             {} messages, {} lost; {} faults; {} repairs, {} quarantines, {} deltas cut off; all agreed within {:.2} s, with tiny limits {:.2} s",
+             {} messages, {} lost; {} faults; {} repairs, {} quarantines, {} disks replaced in the end, {} deltas cut off; all agreed within {:.2} s, with tiny limits {:.2} s",
             self.runs,
             self.requests,
             self.open,
@@ -387,6 +393,7 @@ impl fmt::Display for Figures {
             self.blows,
             self.repairs,
             self.quarantines,
+            self.hopeless,
             self.cut,
             self.agreed_us_max as f64 / SECOND as f64,
             self.agreed_tiny_us_max as f64 / SECOND as f64,

@@ -52,7 +52,7 @@ pub(super) struct SeatClock {
 impl SeatClock {
     /// What a node that started with the simulation is told at a time.
     fn now(self, now_us: u64) -> Now {
-        let drifted = now_us.saturating_add_signed(now_us as i64 / 1_000_000 * self.drift_ppm);
+        let drifted = now_us.saturating_add_signed(now_us as i64 * self.drift_ppm / 1_000_000);
         let mono_ms = drifted / 1_000;
         // Some day in 2025.
         Now { mono_ms, wall_ms: (1_750_000_000_000 + mono_ms).saturating_add_signed(self.ahead_ms) }

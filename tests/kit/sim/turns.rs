@@ -4,6 +4,7 @@ use super::clients::Pending;
 use super::draw::SECOND;
 use super::seat::{Seat, node_id, place_of};
 use super::{Event, World};
+use crate::checker::Asked;
 use crate::faults::Fault;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
@@ -97,6 +98,9 @@ impl World {
         if made == before {
             return Ok(());
         }
+        if made != before + 1 {
+            return Err(format!("n{} makes {} deltas of one request", at + 1, made - before));
+        }
         let dot = meridian_core::id::Dot::new(author, made);
         if !self.dots.insert((shard, dot)) {
             return Err(format!("n{} makes {dot:?} of {shard:?}, which was made before", at + 1));
@@ -133,7 +137,7 @@ impl World {
         };
         for output in outputs {
             match output {
-                Output::Reply { id, reply } => self.answer(id, &reply),
+                Output::Reply { id, reply } => self.answer(id, &reply)?,
                 Output::Send { to, message } => self.send(at, place_of(to), &message),
                 _ => {}
             }
@@ -142,19 +146,30 @@ impl World {
         Ok(())
     }
 
-    fn answer(&mut self, id: RequestId, reply: &Reply) {
-        let Some(pending) = self.requests.remove(&id) else { return };
+    fn answer(&mut self, id: RequestId, reply: &Reply) -> Result<(), String> {
+        let Some(pending) = self.requests.remove(&id) else { return Ok(()) };
         let now_us = self.now_us;
         let entries = &mut self.history.entries[pending.entries.clone()];
         let ended = self.clients.hear(&pending, entries, reply);
         for (entry, ended) in entries.iter_mut().zip(ended) {
             entry.ended = Some((now_us, ended));
             entry.changed_nothing = pending.dot.is_none();
+            let always_makes = matches!(
+                entry.asked,
+                Asked::Put { .. } | Asked::Add(_) | Asked::Enable | Asked::Increment(_)
+            );
+            if entry.changed_nothing && entry.was_applied() && always_makes {
+                return Err(format!(
+                    "{:?} of {} was acknowledged, and made no delta",
+                    entry.asked, entry.subject
+                ));
+            }
         }
         let Pending { entries, dot, .. } = pending;
         self.deltas.extend(
             dot.into_iter().flat_map(|(shard, dot)| entries.clone().map(move |entry| (entry, shard, dot))),
         );
+        Ok(())
     }
 
     fn send(&mut self, from: usize, to: usize, message: &Message) {
@@ -245,12 +260,15 @@ impl World {
         if node.clock().last() > bound {
             return Err(format!("n{}: its clock is at {:?}, beyond {bound:?}", at + 1, node.clock().last()));
         }
-        for shard in &turn.changed {
-            let replica = node.replica(*shard).expect("there is such a shard");
-            let parked = node.parked_bytes(*shard);
+        for shard in self.weather.config.shards.shards() {
+            let parked = node.parked_bytes(shard);
             if parked > self.weather.config.parked_bytes_max {
                 return Err(format!("n{} has parked {parked} bytes of {shard:?}", at + 1));
             }
+        }
+        // A root is not that of the rows while a large removal is swept.
+        for shard in &turn.changed {
+            let replica = node.replica(*shard).expect("there is such a shard");
             if let Some(tree) =
                 replica.tree().filter(|_| !replica.is_out_of_service() && replica.masks().is_empty())
             {
