@@ -1,7 +1,7 @@
 //! `meridian cluster`: who the members are, and whether all replicas agree, as one node sees it.
 
 use super::table::{Cell, Column, Table};
-use super::terminal::{Style, Terminal, harmless};
+use super::terminal::{Style, Terminal, harmless, on_one_line};
 use super::{CliError, Surroundings, connect};
 use clap::builder::styling::AnsiColor;
 use clap::{ArgMatches, Command};
@@ -29,13 +29,24 @@ pub(super) async fn run(matches: &ArgMatches, mut around: Surroundings<'_>) -> R
     let client = connect::client(matches, around.endpoints.as_ref())?;
     let path = if verb == "status" { "/v1/cluster" } else { "/v1/cluster/convergence" };
     let answer = client.send(Request::new(Method::GET, path)).await?;
-    let is_status = verb == "status";
-    let shown = match around.style(matches) {
-        Style::Json => str::from_utf8(&answer.body).map_err(|_| CliError::strange())?.to_owned() + "\n",
-        Style::Plain(terminal) if is_status => status(&view(&answer.body)?, terminal),
-        Style::Plain(_) => words(&view(&answer.body)?),
+    let as_given =
+        || str::from_utf8(&answer.body).map(|json| on_one_line(json) + "\n").map_err(|_| CliError::strange());
+    // What no node says is an error, also where it would be shown as it came.
+    let (shown, agree) = match (verb, around.style(matches)) {
+        ("status", style) => {
+            let view = view(&answer.body)?;
+            let shown = match style {
+                Style::Json => as_given()?,
+                Style::Plain(terminal) => status(&view, terminal),
+            };
+            (shown, true)
+        }
+        (_, style) => {
+            let view = view::<Convergence>(&answer.body)?;
+            let shown = if style == Style::Json { as_given()? } else { words(&view) };
+            (shown, view.converged)
+        }
     };
-    let agree = is_status || view::<Convergence>(&answer.body)?.converged;
     around.write(shown)?;
     if agree { Ok(()) } else { Err(CliError::Failed("the replicas do not all agree".into())) }
 }

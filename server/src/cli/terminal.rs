@@ -39,14 +39,21 @@ pub(super) enum Style {
     Plain(Terminal),
 }
 
-/// A text that may come from anybody, as a terminal may show it: control characters are escaped, but for line ends and tabs.
+/// A text that may come from anybody, as a terminal may show it: control characters are escaped, but for line ends and tabs, and so is
+/// what changes the direction of what follows.
 pub(super) fn harmless(text: &str) -> String {
-    escaped(text, |letter| letter.is_control() && !matches!(letter, '\n' | '\t'))
+    escaped(text, |letter| drives(letter) && !matches!(letter, '\n' | '\t'))
 }
 
 /// The same on one line: all control characters are escaped.
 pub(super) fn harmless_line(text: &str) -> String {
-    escaped(text, char::is_control)
+    escaped(text, drives)
+}
+
+/// Whether a letter does something to those around it.
+fn drives(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes that may come from anybody, on one line. What is not UTF-8 in them is shown as `\xff`.
@@ -82,6 +89,7 @@ mod tests {
     fn what_anybody_wrote_does_not_drive_a_terminal() {
         assert_eq!(harmless("a\n\tb\x1b[2J\u{9b}\x07"), "a\n\tb\\u{1b}[2J\\u{9b}\\u{7}");
         assert_eq!(harmless_line("a\n\tb\r\x1b"), "a\\n\\tb\\r\\u{1b}");
+        assert_eq!(harmless("gnp.\u{202e}exe\u{2066}"), "gnp.\\u{202e}exe\\u{2066}");
         assert_eq!(harmless_bytes(b"\xffkey\n\xc3\xbc\xc3"), "\\xffkey\\nü\\xc3");
     }
 

@@ -33,6 +33,11 @@ fn what_no_meridian_would_answer_is_an_error_too() {
     assert!(failed(response("200 OK", &[], "1"), &["enable", "b/k"]).contains("not true or false"));
     assert!(failed(response("200 OK", &[], "[]"), &["ls", "b"]).contains("is this a Meridian node?"));
     assert!(failed(response("200 OK", &[], "{\"keys\":[1]}"), &["ls", "b"]).contains("the right endpoint?"));
+    for verb in ["status", "convergence"] {
+        assert!(
+            failed(response("200 OK", &[], "<html>"), &["cluster", verb]).contains("the right endpoint?")
+        );
+    }
 }
 
 #[test]
