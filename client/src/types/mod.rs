@@ -1,6 +1,6 @@
 //! The types: what each reads as, and what can be done to it.
 //!
-//! A handle is a key and a type. It sends the type with each request, so it never makes or changes a key of another one, and where
+//! A handle is a key and a type. It sends the type with each request (but for a read of a map's field), so it never makes or changes a key of another one, and where
 //! a key was created under several types at once it works on its own.
 
 mod counter;
@@ -19,7 +19,7 @@ use crate::error::Kind;
 use crate::request::Answer;
 use std::marker::PhantomData;
 
-/// A [`Register`](Handle): the last write wins, by hybrid logical clock.
+/// A register: the last write wins, by hybrid logical clock.
 pub type Register = Handle<register::Register>;
 /// A register that keeps all values of which none has seen another.
 pub type Multi = Handle<register::Multi>;
