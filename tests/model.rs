@@ -5,6 +5,7 @@
 
 use meridian_tests::faults::FAULTS;
 use meridian_tests::schedule::{self, run_many};
+use meridian_tests::seeds::cores;
 
 /// Seeds that CI runs.
 const SCHEDULES: u64 = 20_000;
@@ -13,7 +14,7 @@ const SCHEDULES_PER_BUG: u64 = 3_000;
 
 #[test]
 fn twenty_thousand_schedules_agree_with_the_model() {
-    let (tally, failures) = run_many(0..SCHEDULES, schedule::cores(), None, &|| ());
+    let (tally, failures) = run_many(0..SCHEDULES, cores(), None, &|| ());
     println!("{tally}");
     if let Some(first) = failures.first() {
         panic!("{} of {SCHEDULES} schedules fail. The first:\n{first}", failures.len());

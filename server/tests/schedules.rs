@@ -22,7 +22,7 @@ const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, memtables_bytes: 2 << 20 };
 
 #[test]
 fn schedules_on_rocksdb_run_exactly_as_in_memory() {
-    let jobs = schedule::cores();
+    let jobs = meridian_tests::seeds::cores();
     let (tally, failures) = run_many_on::<RocksDisk>(0..SCHEDULES, jobs, None, &|| ());
     println!("{tally}");
     if let Some(first) = failures.first() {

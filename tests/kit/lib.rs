@@ -1,6 +1,8 @@
 //! The kit: what Meridian is tested with.
 //!
 //! - [`writes`]: what clients write, in few words;
+//! - [`seeds`]: many of them at once, on all cores;
+//! - [`trace`]: the hash of what nodes do;
 //! - [`lab`]: a few nodes on a bench, moved by hand;
 //! - [`script`]: cases as transcripts, played on that bench;
 //! - [`model`]: the reference model of a replica, as plain as it can be, sharing no decision with the engine;
@@ -16,6 +18,8 @@
 
 pub mod storage_suite;
 pub mod writes;
+pub mod seeds;
+pub mod trace;
 pub mod lab;
 pub mod script;
 pub mod model;

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_tests::faults::{FAULTS, Fault};
 use meridian_tests::schedule::{self, Failure, Tally};
+use meridian_tests::seeds;
 use std::ops::Range;
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ enum Command {
     /// Runs the schedules of many seeds. Ends with 1 if one fails.
     Run {
         /// First seed and the one after the last, as A..B.
-        #[arg(long, value_parser = range)]
+        #[arg(long, value_parser = seeds::parse)]
         seeds: Range<u64>,
         /// Threads; all cores unless it is said.
         #[arg(long)]
@@ -54,14 +55,6 @@ enum Command {
         #[arg(long, default_value_t = 3000)]
         seeds: u64,
     },
-}
-
-fn range(text: &str) -> Result<Range<u64>, String> {
-    let parts = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    parts
-        .filter(|(a, b)| a < b)
-        .map(|(a, b)| a..b)
-        .ok_or_else(|| "two numbers as A..B, the second greater".into())
 }
 
 fn main() -> ExitCode {
@@ -111,7 +104,7 @@ fn run_all(seeds: Range<u64>, jobs: Option<usize>, bug: Option<Fault>) -> (Tally
     let style =
         ProgressStyle::with_template("{wide_bar} {pos}/{len} schedules, {eta} left").expect("a template");
     let bar = ProgressBar::new(seeds.end - seeds.start).with_style(style);
-    let outcome = schedule::run_many(seeds, jobs.unwrap_or_else(schedule::cores), bug, &|| bar.inc(1));
+    let outcome = schedule::run_many(seeds, jobs.unwrap_or_else(seeds::cores), bug, &|| bar.inc(1));
     bar.finish_and_clear();
     outcome
 }

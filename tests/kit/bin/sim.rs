@@ -3,13 +3,10 @@
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_tests::faults::Fault;
-use meridian_tests::schedule::cores;
+use meridian_tests::seeds::{self, cores};
 use meridian_tests::sim::{self, Failure, Figures, Kind, Options};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 /// Runs whole clusters in one thread each, from one seed each, in a world of faults; then all must agree.
 #[derive(Parser)]
@@ -32,7 +29,7 @@ enum Command {
     /// Runs many seeds. Ends with 1 if one goes wrong.
     Run {
         /// First seed and the one after the last, as A..B.
-        #[arg(long, value_parser = range)]
+        #[arg(long, value_parser = seeds::parse)]
         seeds: Range<u64>,
         /// Threads; all cores unless it is said.
         #[arg(long)]
@@ -57,7 +54,7 @@ enum Command {
     /// Runs seeds twice and compares the hashes of their traces. Ends with 1 if they differ.
     Determinism {
         /// First seed and the one after the last, as A..B.
-        #[arg(long, value_parser = range)]
+        #[arg(long, value_parser = seeds::parse)]
         seeds: Range<u64>,
         #[command(flatten)]
         told: Told,
@@ -95,14 +92,6 @@ impl Told {
         let Told { hours, without, nodes_max, bug } = self;
         Options { hours, without, nodes_max: nodes_max.max(1), until_s: None, bug, trace }
     }
-}
-
-fn range(text: &str) -> Result<Range<u64>, String> {
-    let parts = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    parts
-        .filter(|(a, b)| a < b)
-        .map(|(a, b)| a..b)
-        .ok_or_else(|| "two numbers as A..B, the second greater".into())
 }
 
 fn main() -> ExitCode {
@@ -164,29 +153,10 @@ fn run() -> Result<(), String> {
 fn run_all(seeds: Range<u64>, jobs: usize, options: &Options) -> (Figures, Vec<Failure>) {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left").expect("a template");
     let bar = ProgressBar::new(seeds.end - seeds.start).with_style(style);
-    let next = AtomicU64::new(seeds.start);
-    let results = Mutex::new((Figures::default(), Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let run = sim::run(seed, options);
-                    let mut results = results.lock().expect("no run panics");
-                    match run {
-                        Ok(figures) => results.0.add(figures),
-                        Err(failure) => results.1.push(*failure),
-                    }
-                    bar.inc(1);
-                }
-            });
-        }
+    let outcome = sim::run_many(seeds, jobs, options, |_| {
+        bar.inc(1);
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let (figures, mut failures) = results.into_inner().expect("no run panics");
-    failures.sort_by_key(|failure| failure.seed);
-    (figures, failures)
+    outcome
 }

@@ -2,10 +2,9 @@
 
 use super::{Disk, Failure, Tally, run_on};
 use crate::faults::Fault;
+use crate::seeds;
 use meridian_core::storage::MemStorage;
-use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::{ControlFlow, Range};
 
 /// Runs the schedules of many seeds on disks in memory, and calls `each` after each. The outcome does not depend on `jobs`, and the
 /// failures are sorted by seed.
@@ -25,32 +24,20 @@ pub fn run_many_on<D: Disk>(
     fault: Option<Fault>,
     each: &(dyn Fn() + Sync),
 ) -> (Tally, Vec<Failure>) {
-    let (next, outcome) = (AtomicU64::new(seeds.start), Mutex::new((Tally::default(), Vec::new())));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let result = run_on::<D>(seed, fault, false);
-                    let mut outcome = outcome.lock().expect("no thread panics while it holds this");
-                    match result {
-                        Ok(tally) => outcome.0.add(tally),
-                        Err(failure) => outcome.1.push(failure),
-                    }
-                    each();
-                }
-            });
-        }
-    });
-    let (tally, mut failures) = outcome.into_inner().expect("all threads have ended");
+    let (mut tally, mut failures) = (Tally::default(), Vec::new());
+    seeds::run_all(
+        seeds,
+        jobs,
+        |seed| run_on::<D>(seed, fault, false),
+        |result| {
+            match result {
+                Ok(one) => tally.add(one),
+                Err(failure) => failures.push(failure),
+            }
+            each();
+            ControlFlow::Continue(())
+        },
+    );
     failures.sort_by_key(|failure| failure.seed);
     (tally, failures)
-}
-
-/// How many threads there are cores for.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

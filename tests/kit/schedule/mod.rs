@@ -26,7 +26,7 @@ mod shell;
 mod steps;
 
 pub use disk::Disk;
-pub use many::{cores, run_many, run_many_on};
+pub use many::{run_many, run_many_on};
 
 use crate::faults::Fault;
 use crate::model::{Event, Model};

@@ -3,6 +3,7 @@
 use super::{Disk, Flight, Seat, World};
 use crate::faults::Fault;
 use crate::model::Model;
+use crate::trace::hash_turn;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{Dot, NodeId, OriginId, ShardId};
@@ -12,7 +13,7 @@ use meridian_core::planted::Bug;
 use meridian_core::storage::{MemStorage, Space};
 use rand::RngExt;
 use std::collections::BTreeSet;
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
 impl<D: Disk> World<D> {
     pub(super) fn now(&mut self, seat: usize) -> Now {
@@ -95,15 +96,7 @@ impl<D: Disk> World<D> {
 
     fn hash(&mut self, seat: usize, turn: &Turn) {
         self.hasher.write_usize(seat);
-        for (space, key, value) in turn.batch.iter() {
-            (space as u8, key, value).hash(&mut self.hasher);
-        }
-        for output in &turn.outputs {
-            match output {
-                Output::Send { to, message } => (to, message.to_bytes()).hash(&mut self.hasher),
-                other => format!("{other:?}").hash(&mut self.hasher),
-            }
-        }
+        hash_turn(turn, &mut self.hasher);
     }
 
     /// Makes all turns of a node durable, and lets their outputs go.

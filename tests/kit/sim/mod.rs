@@ -27,6 +27,7 @@ pub use draw::{Kind, Options};
 pub use shrink::shrink;
 
 use crate::checker::{Entry, History};
+use crate::seeds;
 use blows::Relief;
 use clients::{Clients, Pending};
 use draw::{SECOND, Weather};
@@ -41,6 +42,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::{ControlFlow, Range};
 use std::panic::{self, AssertUnwindSafe};
 
 /// How often a node hears of time, as in the server.
@@ -117,6 +119,34 @@ pub fn run(seed: u64, options: &Options) -> Result<Figures, Box<Failure>> {
         Ok(()) => Ok(world.sum_up()),
         Err(what) => Err(Box::new(Failure { seed, at_us: world.now_us, what, options: options.clone() })),
     }
+}
+
+/// Runs many seeds, until `hear` breaks off, which hears of each. What went wrong comes in the order of the seeds.
+pub fn run_many(
+    seeds: Range<u64>,
+    jobs: usize,
+    options: &Options,
+    mut hear: impl FnMut(Option<&Failure>) -> ControlFlow<()> + Send,
+) -> (Figures, Vec<Failure>) {
+    let (mut figures, mut failures) = (Figures::default(), Vec::new());
+    seeds::run_all(
+        seeds,
+        jobs,
+        |seed| run(seed, options),
+        |result| match result {
+            Ok(one) => {
+                figures.add(one);
+                hear(None)
+            }
+            Err(failure) => {
+                let goes_on = hear(Some(&failure));
+                failures.push(*failure);
+                goes_on
+            }
+        },
+    );
+    failures.sort_by_key(|failure: &Failure| failure.seed);
+    (figures, failures)
 }
 
 /// What a panic said.

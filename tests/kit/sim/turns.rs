@@ -6,6 +6,7 @@ use super::seat::{Seat, node_id, place_of};
 use super::{Event, World};
 use crate::checker::Asked;
 use crate::faults::Fault;
+use crate::trace::hash_turn;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
 use meridian_core::id::{OriginId, RequestId, ShardId};
@@ -301,15 +302,7 @@ impl World {
     fn hash(&mut self, at: usize, turn: &Turn) {
         self.hasher.write_u64(self.now_us);
         self.hasher.write_usize(at);
-        for (space, key, value) in turn.batch.iter() {
-            (space as u8, key, value).hash(&mut self.hasher);
-        }
-        for output in &turn.outputs {
-            match output {
-                Output::Send { to, message } => (to, message.to_bytes()).hash(&mut self.hasher),
-                other => format!("{other:?}").hash(&mut self.hasher),
-            }
-        }
+        hash_turn(turn, &mut self.hasher);
     }
 
     /// Acknowledged writes that no disk holds any more, after one was destroyed.
