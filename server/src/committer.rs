@@ -1,7 +1,8 @@
 //! The committer: makes written turns durable, publishes what readers may see, and only then releases the replies.
 //!
 //! One sync of the log covers all turns that were written before it, so the more is under way, the less a sync costs
-//! each: group commit, without anyone waiting for a timer.
+//! each: group commit, without anyone waiting for a timer. Portions of what can wait say nothing to anybody: they are synced with
+//! the next turn that does, or after a while.
 
 use crate::data_dir::DataDir;
 use crate::desk::{Desks, Waiter};
@@ -15,11 +16,15 @@ use meridian_core::id::NodeId;
 use meridian_core::message::Message;
 use meridian_core::node::{Output, Reply};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 /// Most turns that wait for the committer. When as many wait, the driver does.
 pub const TURNS_MAX: usize = 32;
+/// How long turns of nothing but work are not synced, at most,
+const WORK_WAITS: Duration = Duration::from_millis(50);
+/// and how many of them.
+const WORK_TURNS_MAX: usize = 32;
 
 /// A turn that is written and not synced.
 #[derive(Default)]
@@ -32,13 +37,64 @@ pub struct Written {
     pub sends: Vec<(NodeId, Message)>,
     /// What else the node says: of damaged rows, of a cloned run.
     pub complaints: Vec<Output>,
+    /// Whether nobody asked for it: a portion of what can wait.
+    pub only_works: bool,
 }
 
 impl Written {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.state.is_none() && self.replies.is_empty() && self.sends.is_empty() && self.complaints.is_empty()
+        self.state.is_none() && self.is_silent()
     }
+
+    /// Whether nobody is told anything.
+    fn is_silent(&self) -> bool {
+        self.replies.is_empty() && self.sends.is_empty() && self.complaints.is_empty()
+    }
+}
+
+/// Turns of work that are not synced yet.
+struct Unsynced {
+    /// What readers may see once they are, and the database's version.
+    state: (Published, u64),
+    turns: usize,
+    /// Until when they may wait.
+    until: Instant,
+}
+
+impl Unsynced {
+    fn are_due(&self) -> bool {
+        self.turns >= WORK_TURNS_MAX || Instant::now() >= self.until
+    }
+}
+
+/// The turns that came, none where what is not synced has waited long enough; `None` when there is nothing more to sync.
+fn next(turns: &Receiver<Written>, unsynced: Option<&Unsynced>) -> Option<Vec<Written>> {
+    let first = match unsynced {
+        None => turns.recv().ok()?,
+        Some(Unsynced { until, .. }) => {
+            match turns.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Some(Vec::new()),
+            }
+        }
+    };
+    Some([first].into_iter().chain(turns.try_iter()).collect())
+}
+
+/// Adds turns to those that are not synced.
+fn wait(before: Option<Unsynced>, newest: Option<(Published, u64)>, more: usize) -> Option<Unsynced> {
+    let (turns, until) = match &before {
+        Some(before) => (before.turns, before.until),
+        None => (0, Instant::now() + WORK_WAITS),
+    };
+    let state = newest.or(before.map(|before| before.state))?;
+    Some(Unsynced { state, turns: turns + more, until })
+}
+
+/// Whether nobody waits for any of these turns.
+fn is_work(turns: &[Written]) -> bool {
+    turns.iter().all(|turn| turn.only_works && turn.is_silent())
 }
 
 /// Owns the far end of the driver's turns.
@@ -69,11 +125,14 @@ impl Committer {
     /// # Errors
     /// When the disk fails, or this run was cloned: the process must stop. What was not released is never released.
     pub fn run(self, turns: &Receiver<Written>) -> anyhow::Result<()> {
-        while let Ok(first) = turns.recv() {
-            let mut batch = vec![first];
-            batch.extend(turns.try_iter());
+        let mut unsynced = None;
+        while let Some(mut batch) = next(turns, unsynced.as_ref()) {
             let newest = batch.iter_mut().rev().find_map(|turn| turn.state.take());
-            if let Some((state, version)) = newest {
+            let due = batch.is_empty() || !is_work(&batch);
+            unsynced = wait(unsynced, newest, batch.len());
+            if let Some(Unsynced { state: (state, version), .. }) =
+                unsynced.take_if(|unsynced| due || unsynced.are_due())
+            {
                 self.sync(version)?;
                 self.metrics.quarantined.set(state.standings.out_of_service().count() as f64);
                 self.metrics.masks.set(state.standings.masks() as f64);
@@ -154,5 +213,64 @@ impl Committer {
             Output::Reply { .. } | Output::Send { .. } => unreachable!("the driver has sorted them out"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_core::id::OriginId;
+    use meridian_core::node::{Config, Node};
+    use std::sync::mpsc::channel;
+
+    /// The database's state with a version; what it holds does not matter here.
+    fn state(version: u64) -> (Published, u64) {
+        let place = tempfile::tempdir().expect("a directory");
+        let rocks = Rocks::open(place.path(), 1 << 20).expect("RocksDB opens");
+        let config = Config::default();
+        let node = Node::open(config.clone(), &rocks, OriginId(1)).expect("an empty disk opens");
+        let standings = crate::published::Standings::of(&node, config.shards);
+        (Published { snapshot: rocks.snapshot(), standings }, version)
+    }
+
+    #[test]
+    fn a_portion_waits_for_the_next_turn_that_says_something_for_a_while_or_for_many_others() {
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(state);
+        // Far from the end, however slow this machine is.
+        let until = Instant::now() + Duration::from_secs(3600);
+        let one = Unsynced { until, ..wait(None, Some(first), 1).expect("it is to be synced") };
+        assert!(!one.are_due());
+        let two = wait(Some(one), Some(second), 1).expect("both are");
+        assert_eq!(
+            (two.state.1, two.turns, two.until),
+            (2, 2, until),
+            "the newest, as long as the first may"
+        );
+        assert!(!two.are_due());
+        let unchanged = wait(Some(two), None, 1).expect("they still are");
+        assert_eq!(unchanged.state.1, 2, "a turn that changes nothing takes nothing away");
+        let many = wait(Some(unchanged), Some(third), WORK_TURNS_MAX).expect("all are");
+        assert!(many.are_due(), "so many are enough");
+        let late = Unsynced { until: Instant::now(), ..wait(None, Some(fourth), 1).expect("it is") };
+        assert!(late.are_due(), "it was long enough");
+
+        let portion = || Written { only_works: true, ..Written::default() };
+        assert!(is_work(&[portion(), portion()]));
+        assert!(!is_work(&[portion(), Written::default()]), "a peer's delta is to be read soon");
+        let complaints = vec![Output::Unread { shard: meridian_core::id::ShardId(0), deltas: 1 }];
+        assert!(!is_work(&[Written { complaints, ..portion() }]), "what is said is durable");
+    }
+
+    #[test]
+    fn what_waits_is_synced_after_a_while_and_at_the_end() {
+        let (sender, turns) = channel();
+        let (began, unsynced) = (Instant::now(), wait(None, Some(state(1)), 1));
+        assert!(next(&turns, unsynced.as_ref()).is_some_and(|batch| batch.is_empty()));
+        assert!(began.elapsed() >= WORK_WAITS / 2, "it waits for others");
+        assert!(unsynced.as_ref().is_some_and(Unsynced::are_due));
+        drop(sender);
+        assert!(next(&turns, unsynced.as_ref()).is_some_and(|batch| batch.is_empty()), "not without a sync");
+        assert!(is_work(&[]), "nothing came");
+        assert!(next(&turns, None).is_none());
     }
 }

@@ -59,8 +59,8 @@ const TICK_MS: u64 = 100;
 /// How often the node does a portion of what can wait although others wait, in milliseconds. Otherwise it does when nobody
 /// waits.
 const PORTION_MS: u64 = 10;
-/// While clients ask, the node rests after a portion so many times as long as that took.
-const RESTS: u32 = 3;
+/// While clients ask, the node rests after a portion so many times as long as that took: a tenth of its time goes into it.
+const RESTS: u32 = 9;
 /// How long ago the last of them may have asked.
 const ASKED_LATELY: Duration = Duration::from_millis(50);
 /// How long it looks away from the queue when it rests.
@@ -308,6 +308,14 @@ pub fn draw_origin() -> anyhow::Result<OriginId> {
     Ok(OriginId(u64::from_be_bytes(bytes)))
 }
 
+/// What came in a turn.
+struct Steps {
+    /// Whether it is the last.
+    stops: bool,
+    /// Whether nobody asked or said anything: what was done could have waited.
+    only_works: bool,
+}
+
 struct Driver {
     node: Node,
     rocks: Rocks,
@@ -331,13 +339,13 @@ impl Driver {
     fn run(mut self, mut queue: mpsc::Receiver<Work>) -> Result<(), StorageError> {
         let mut waiting = Vec::new();
         while let Some(first) = self.next(&mut queue) {
-            let (began, only_works) = (Instant::now(), matches!(first, Work::Wake));
-            let stops = self.steps(first, &mut queue, &mut waiting)?;
+            let (began, nobody_waited) = (Instant::now(), matches!(first, Work::Wake));
+            let Steps { stops, only_works } = self.steps(first, &mut queue, &mut waiting)?;
             if stops {
                 self.node.keep_trees();
             }
-            let written = self.write(&mut waiting)?;
-            if only_works && self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASKED_LATELY) {
+            let written = Written { only_works, ..self.write(&mut waiting)? };
+            if nobody_waited && self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASKED_LATELY) {
                 self.rests_until = Instant::now() + RESTS * began.elapsed();
             }
             if (!written.is_empty() && self.written.send(written).is_err()) || stops {
@@ -365,13 +373,13 @@ impl Driver {
         }
     }
 
-    /// Lets the node decide about what waits, as much as fits into a turn. Whether it is the last turn.
+    /// Lets the node decide about what waits, as much as fits into a turn.
     fn steps(
         &mut self,
         first: Work,
         queue: &mut mpsc::Receiver<Work>,
         waiting: &mut Vec<Waiter>,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Steps, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
         if now.mono_ms >= self.ticks_at_ms {
@@ -384,10 +392,12 @@ impl Driver {
             self.works_at_ms = now.mono_ms + PORTION_MS;
             self.node.step(now, &disk, Input::Work)?;
         }
+        let mut steps = Steps { stops: false, only_works: true };
         let (mut inputs, mut bytes, mut next) = (0, 0, first);
         loop {
+            steps.only_works &= matches!(next, Work::Wake);
             match next {
-                Work::Stop => return Ok(true),
+                Work::Stop => return Ok(Steps { stops: true, ..steps }),
                 Work::Wake => {}
                 Work::Ask(ask) => {
                     self.asked_at = Some(Instant::now());
@@ -404,11 +414,11 @@ impl Driver {
             }
             inputs += 1;
             if inputs == TURN_INPUTS_MAX || bytes >= TURN_BYTES_MAX {
-                return Ok(false);
+                return Ok(steps);
             }
             match queue.try_recv() {
                 Ok(work) => next = work,
-                Err(_) => return Ok(false),
+                Err(_) => return Ok(steps),
             }
         }
     }
