@@ -83,7 +83,7 @@ impl Builder {
     }
 
     /// How long one node may take before the next one is asked, where a call is safe to be sent again and more than one node is named.
-    /// 3 s unless set. What takes a node longer fails then, so give it more.
+    /// 3 s unless set. Each time that all nodes have been asked it is twice as long, for an answer that takes longer everywhere.
     pub fn attempt_timeout(self, attempt_timeout: Duration) -> Builder {
         Builder { attempt_timeout, ..self }
     }
@@ -240,7 +240,7 @@ impl Client {
         let mut failures = Vec::new();
         for round in 1_u32.. {
             let before = failures.len();
-            match self.ask_each(request, deadline, &mut failures).await {
+            match self.ask_each(request, deadline, round, &mut failures).await {
                 ControlFlow::Break(Some(answer)) => return Ok(answer),
                 ControlFlow::Break(None) => break,
                 ControlFlow::Continue(()) if round >= rounds_max => break,
@@ -264,11 +264,12 @@ impl Client {
         Err(self.given_up(request, failures))
     }
 
-    /// Asks one node after the other, when it is this call's turn. Gives an answer, or nothing where none is to be had.
+    /// Asks one node after the other, when it is this call's turn, for the first time in round 1. Gives an answer, or nothing where none is to be had.
     async fn ask_each(
         &self,
         request: &Request,
         deadline: Instant,
+        round: u32,
         failures: &mut Vec<(usize, Failure)>,
     ) -> ControlFlow<Option<Answer>> {
         self.look_at_those_that_were_down();
@@ -276,10 +277,11 @@ impl Client {
             return ControlFlow::Break(None);
         };
         let is_repeatable = request.is_repeatable && (request.is_read() || self.0.settings.repeats_writes);
+        let patience = self.0.settings.attempt_timeout.saturating_mul(2_u32.saturating_pow(round - 1));
         let order = self.health().order();
         for node in &order {
             let until = match is_repeatable && order.len() > 1 {
-                true => deadline.min(after(Instant::now(), self.0.settings.attempt_timeout)),
+                true => deadline.min(after(Instant::now(), patience)),
                 // Nobody is left to be asked instead.
                 false => deadline,
             };

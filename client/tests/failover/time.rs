@@ -20,6 +20,15 @@ async fn all_nodes_are_asked_again_until_time_is_up() {
 }
 
 #[tokio::test]
+async fn an_answer_that_takes_long_everywhere_comes() {
+    // Longer than an attempt has at first, 0.2 s.
+    let slow = [Does::AnswersAfter(500, "7")];
+    let (first, second) = (Node::start(&slow).await, Node::start(&slow).await);
+    assert_eq!(count(&of(hasty(), &[&first, &second])).await.expect("it is waited for"), Some(7));
+    assert!(first.asked().len() + second.asked().len() > 2, "at first it is asked for in vain");
+}
+
+#[tokio::test]
 async fn nodes_are_asked_no_more_often_than_was_said() {
     let (first, second) = (Node::start(&[NOT_READY]).await, Node::start(&[NOT_READY]).await);
     for (rounds, attempts) in [(0, 2), (1, 2), (2, 4)] {
