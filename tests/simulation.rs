@@ -1,9 +1,12 @@
 //! Whole clusters in simulated time: two cluster-hours and more, in which nothing may go wrong, and planted bugs, with which something must.
 
 use meridian_core::planted::Bug;
+use meridian_tests::checker;
 use meridian_tests::faults::{FAULTS, Fault};
+use meridian_tests::history::{Asked, End, Fact, History, Kind, Listed, Op, Ret, Seen};
 use meridian_tests::seeds::cores;
 use meridian_tests::sim::{self, Failure, Figures, Options};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Runs seeds on all cores until one goes wrong.
@@ -29,6 +32,8 @@ fn two_cluster_hours_go_by_without_a_violation() {
         figures.blows,
         figures.repairs,
         figures.quarantines,
+        figures.repeats,
+        figures.pages,
     ];
     assert!(happened.iter().all(|count| *count > 10), "too little happened: {figures}");
     assert!(figures.excused * 10 < figures.requests, "too much is excused to be judged: {figures}");
@@ -76,4 +81,186 @@ fn the_same_seed_gives_the_same_run() {
             [Err(failure), _] | [_, Err(failure)] => panic!("{failure}"),
         }
     }
+}
+
+// -- histories -------------------------------------------------------------------------------------------------------
+
+/// Bugs that are caught by what clients saw, each by a checker of its own.
+const CAUGHT_BY_HISTORY: [(Fault, &str); 9] = [
+    (Fault::Engine(Bug::DisableByReceiver), "forgotten"),
+    (Fault::Engine(Bug::SubtreeNotDeep), "resurrected"),
+    (Fault::Engine(Bug::RepairRowLost), "lost"),
+    (Fault::Engine(Bug::RangeKillByReceiver), "adds"),
+    (Fault::Engine(Bug::DeltaDropped), "counter"),
+    (Fault::Engine(Bug::LeafSkipped), "register"),
+    (Fault::Engine(Bug::ContextOfAnswerWhole), "siblings"),
+    (Fault::Engine(Bug::SpentSlotPurged), "convergence"),
+    (Fault::SyncSkipped, "listing"),
+];
+/// Within so many seeds.
+const SEEDS_TO_CATCH_BY_HISTORY: u64 = 60;
+
+#[test]
+fn checkers_of_histories_catch_bugs_by_themselves() {
+    for (bug, by) in CAUGHT_BY_HISTORY {
+        // Nothing is looked at inside of nodes, and nothing compared.
+        let options = Options { hours: 0.01, bug: Some(bug), only_history: true, ..Options::default() };
+        let is_caught = |seed: &u64| {
+            let (_, saw) = sim::run_told(*seed, &options);
+            checker::violations(&saw).iter().any(|violation| violation.checker == by)
+        };
+        let seed = (0..SEEDS_TO_CATCH_BY_HISTORY).find(is_caught);
+        println!("{bug:26} caught by {by}, seed {seed:?}");
+        let seed = seed.unwrap_or_else(|| panic!("{bug} is not caught by {by}"));
+        // It is the bug that is caught.
+        let (_, saw) = sim::run_told(seed, &Options { bug: None, ..options });
+        assert_eq!(checker::violations(&saw), [], "without {bug} too");
+    }
+}
+
+#[test]
+fn a_history_that_was_written_is_judged_as_it_was_seen() {
+    let (outcome, saw) = sim::run_told(3, &Options { hours: 0.01, ..Options::default() });
+    outcome.expect("nothing is wrong");
+    let mut lines = Vec::new();
+    saw.write(&mut lines).expect("memory takes it");
+    let history = History::read(lines.as_slice()).expect("it is read back");
+    assert!(history.ops.len() > 300 && history == saw, "{} requests", history.ops.len());
+    assert_eq!(checker::violations(&history), []);
+}
+
+#[test]
+fn each_checker_notices_when_a_history_is_changed() {
+    // Nothing is lost with its only disk, and so excused.
+    let without = vec![sim::Kind::Wipe, sim::Kind::OldImage, sim::Kind::Clone, sim::Kind::Rot];
+    let (_, saw) = sim::run_told(3, &Options { hours: 0.01, without, ..Options::default() });
+    for (checker, change) in CHANGES {
+        let mut history = saw.clone();
+        change(&mut history).unwrap_or_else(|| panic!("{checker}: there is nothing to be changed so"));
+        let complaints = checker::violations(&history);
+        assert!(complaints.iter().any(|violation| violation.checker == checker), "{checker}: {complaints:?}");
+    }
+}
+
+/// Changes a history; nothing where it has nothing to be changed so.
+type Change = fn(&mut History) -> Option<()>;
+
+/// One change for each checker, which it must notice.
+const CHANGES: [(&str, Change); 11] = [
+    ("outcome", |history| {
+        history.ops.iter_mut().find(|op| op.asked == Asked::Read)?.ended = None;
+        Some(())
+    }),
+    ("phantom", |history| {
+        last_reads(history, Kind::Register)?.into_iter().for_each(|seen| *seen = values(["nobody's"]));
+        Some(())
+    }),
+    ("forgotten", |history| {
+        // What a node has just acknowledged, a read finds no more.
+        let at = history.ops.iter().rposition(|op| {
+            matches!(op.asked, Asked::Increment(_)) && op.key == "counter/0.0" && is_ok(op)
+        })?;
+        let read = Op {
+            asked: Asked::Read,
+            ended: Some((u64::MAX, read(Seen::Nothing))),
+            ..history.ops[at].clone()
+        };
+        let began = history.quiet_at()? - 1;
+        history.ops.push(Op { op: u64::MAX, began, ended: Some((began, read.ended?.1)), ..read });
+        history.ops.sort_by_key(|op| op.began);
+        Some(())
+    }),
+    ("resurrected", |history| {
+        let removed = history.ops.iter().filter_map(|op| match (&op.asked, &op.ended) {
+            (Asked::Remove(members), Some((_, End::Ok { ret: Ret::Wrote { changed: Some(1), .. }, .. }))) => {
+                (op.key == "set/0.0").then(|| members.clone())
+            }
+            _ => None,
+        });
+        let removed = Seen::Members(removed.flatten().collect());
+        last_reads(history, Kind::Set)?.into_iter().for_each(|seen| *seen = removed.clone());
+        Some(())
+    }),
+    ("lost", |history| {
+        last_reads(history, Kind::Flag)?.into_iter().for_each(|seen| *seen = Seen::Nothing);
+        Some(())
+    }),
+    ("adds", |history| {
+        last_reads(history, Kind::Set)?.into_iter().for_each(|seen| *seen = Seen::Members(BTreeSet::new()));
+        Some(())
+    }),
+    ("counter", |history| {
+        for seen in last_reads(history, Kind::Counter)? {
+            let Seen::Number(sum) = seen else { return None };
+            *sum += 1_000_000;
+        }
+        Some(())
+    }),
+    ("register", |history| {
+        // The last but one that a node has put, one after the other.
+        let puts: Vec<(u32, String)> = history
+            .ops
+            .iter()
+            .filter_map(|op| match &op.asked {
+                Asked::Put(value) if op.key == "register/0.0" && is_ok(op) && op.context.is_none() => {
+                    Some((op.node, value.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        let (node, _) = puts.last()?;
+        let before = puts.iter().rev().filter(|(other, _)| other == node).nth(1)?.1.clone();
+        last_reads(history, Kind::Register)?.into_iter().for_each(|seen| *seen = values([before.as_str()]));
+        Some(())
+    }),
+    ("siblings", |history| {
+        last_reads(history, Kind::Multi)?.into_iter().for_each(|seen| *seen = values([]));
+        Some(())
+    }),
+    ("listing", |history| {
+        let pages = history.ops.iter_mut().rev().find_map(|op| match &mut op.ended {
+            Some((_, End::Ok { ret: Ret::Page { entries, .. }, .. })) if entries.len() > 5 => Some(entries),
+            _ => None,
+        });
+        let entries: &mut Vec<Listed> = pages?;
+        entries.remove(2);
+        Some(())
+    }),
+    ("convergence", |history| {
+        *last_reads(history, Kind::Max)?.pop()? = Seen::Number(0);
+        Some(())
+    }),
+];
+
+fn is_ok(op: &Op) -> bool {
+    matches!(op.ended, Some((_, End::Ok { .. })))
+}
+
+fn read(seen: Seen) -> End {
+    End::Ok { ret: Ret::Read(seen), context: None }
+}
+
+fn values<const N: usize>(values: [&str; N]) -> Seen {
+    Seen::Values(values.map(String::from).into())
+}
+
+/// What all nodes read at the end of the key of a type that nobody empties.
+fn last_reads(history: &mut History, kind: Kind) -> Option<Vec<&mut Seen>> {
+    let key = history
+        .ops
+        .iter()
+        .find(|op| op.kind == Some(kind) && op.key.contains("/0.") && op.path.is_none())?
+        .key
+        .clone();
+    Some(last_reads_of(history, &key))
+}
+
+fn last_reads_of<'a>(history: &'a mut History, key: &str) -> Vec<&'a mut Seen> {
+    let quiet = history.facts.iter().find(|(_, fact)| *fact == Fact::Quiet).map_or(u64::MAX, |(at, _)| *at);
+    let last = history.ops.iter_mut().filter(|op| op.began >= quiet && op.key == key);
+    last.filter_map(|op| match &mut op.ended {
+        Some((_, End::Ok { ret: Ret::Read(seen), .. })) => Some(seen),
+        _ => None,
+    })
+    .collect()
 }

@@ -9,7 +9,8 @@
 //! - [`masked`]: a model of large removals alone, against removals that are done at once;
 //! - [`content`]: what is in an engine's replica, read back from its rows in the model's terms;
 //! - [`schedule`]: random schedules that drive real nodes and the model side by side and compare them at every step;
-//! - [`checker`]: what clients saw, and what must hold of it whatever happened;
+//! - [`history`]: what clients asked and were answered, as JSON lines too;
+//! - [`checker`]: what must hold of that whatever happened;
 //! - [`sim`]: a whole cluster in one thread, from one seed;
 //! - [`storage_suite`]: what every storage must do;
 //! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
@@ -27,6 +28,7 @@ pub mod masked;
 pub mod content;
 pub mod faults;
 pub mod schedule;
+pub mod history;
 pub mod checker;
 pub mod sim;
 pub mod http;

@@ -1,11 +1,16 @@
-//! `meridian-sim`: runs whole clusters in simulated time, replays what went wrong, and makes it smaller.
+//! `meridian-sim`: runs whole clusters in simulated time, replays what went wrong, makes it smaller, and judges what clients saw.
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use meridian_tests::checker;
 use meridian_tests::faults::Fault;
+use meridian_tests::history::History;
 use meridian_tests::seeds::{self, cores};
 use meridian_tests::sim::{self, Failure, Figures, Kind, Options};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs whole clusters in one thread each, from one seed each, in a world of faults; then all must agree.
@@ -16,6 +21,8 @@ use std::process::ExitCode;
   meridian-sim run --seeds 0..200
   meridian-sim run --seeds 0..20 --hours 1
   meridian-sim replay --seed 42 --until 30 --trace
+  meridian-sim replay --seed 42 --history seen.jsonl
+  meridian-sim check seen.jsonl
   meridian-sim shrink --seed 42
   meridian-sim determinism --seeds 0..3"
 )]
@@ -34,6 +41,9 @@ enum Command {
         /// Threads; all cores unless it is said.
         #[arg(long)]
         jobs: Option<usize>,
+        /// Writes the history of the first run that goes wrong, or of the first of all.
+        #[arg(long)]
+        history: Option<PathBuf>,
         #[command(flatten)]
         told: Told,
     },
@@ -48,8 +58,16 @@ enum Command {
         /// Prints what happens.
         #[arg(long)]
         trace: bool,
+        /// Writes what clients saw.
+        #[arg(long)]
+        history: Option<PathBuf>,
         #[command(flatten)]
         told: Told,
+    },
+    /// Judges a history that was written. Ends with 1 if it is wrong.
+    Check {
+        /// JSON lines.
+        file: PathBuf,
     },
     /// Runs seeds twice and compares the hashes of their traces. Ends with 1 if they differ.
     Determinism {
@@ -85,12 +103,15 @@ struct Told {
     /// Plants this bug: runs should then go wrong.
     #[arg(long)]
     bug: Option<Fault>,
+    /// Looks at nothing inside of nodes and compares nothing: what is wrong must show in what clients saw.
+    #[arg(long)]
+    only_history: bool,
 }
 
 impl Told {
     fn options(self, trace: bool) -> Options {
-        let Told { hours, without, nodes_max, bug } = self;
-        Options { hours, without, nodes_max: nodes_max.max(1), until_s: None, bug, trace }
+        let Told { hours, without, nodes_max, bug, only_history } = self;
+        Options { hours, without, nodes_max: nodes_max.max(1), until_s: None, bug, only_history, trace }
     }
 }
 
@@ -106,9 +127,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     match Cli::parse().command {
-        Command::Run { seeds, jobs, told } => {
-            let (figures, failures) = run_all(seeds, jobs.unwrap_or_else(cores), &told.options(false));
+        Command::Run { seeds, jobs, history, told } => {
+            let (first, options) = (seeds.start, told.options(false));
+            let (figures, failures) = run_all(seeds, jobs.unwrap_or_else(cores), &options);
             println!("{figures}");
+            if let Some(file) = history {
+                let seed = failures.first().map_or(first, |failure| failure.seed);
+                write(&sim::run_told(seed, &options).1, &file)?;
+            }
             for failure in &failures {
                 let what = failure.what.lines().next().unwrap_or_default();
                 eprintln!("seed {}: {what:.200}", failure.seed);
@@ -120,11 +146,14 @@ fn run() -> Result<(), String> {
                 None => println!("0 violations"),
             }
         }
-        Command::Replay { seed, until, trace, told } => {
+        Command::Replay { seed, until, trace, history, told } => {
             let options = Options { until_s: until, ..told.options(trace) };
-            let figures = sim::run(seed, &options).map_err(|failure| failure.to_string())?;
+            let (outcome, saw) = sim::run_told(seed, &options);
+            history.map_or(Ok(()), |file| write(&saw, &file))?;
+            let figures = outcome.map_err(|failure| failure.to_string())?;
             println!("{figures}\n0 violations, trace {:016x}", figures.trace);
         }
+        Command::Check { file } => judge(&file)?,
         Command::Determinism { seeds, told } => {
             let options = told.options(false);
             for seed in seeds {
@@ -144,6 +173,28 @@ fn run() -> Result<(), String> {
                 Some(failure) => println!("{failure}"),
                 None => return Err(format!("seed {seed} does not go wrong")),
             }
+        }
+    }
+    Ok(())
+}
+
+fn write(history: &History, file: &Path) -> Result<(), String> {
+    let wrong = |error: io::Error| format!("{}: {error}", file.display());
+    let mut out = BufWriter::new(File::create(file).map_err(wrong)?);
+    history.write(&mut out).and_then(|()| out.flush()).map_err(wrong)
+}
+
+fn judge(file: &Path) -> Result<(), String> {
+    let lines = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let history =
+        History::read(BufReader::new(lines)).map_err(|what| format!("{}: {what}", file.display()))?;
+    let violations = checker::violations(&history);
+    let requests = history.ops.len();
+    match violations.is_empty() {
+        true => println!("{requests} requests, 0 violations"),
+        false => {
+            let all = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            return Err(format!("{requests} requests, {} checkers complain:\n{all}", violations.len()));
         }
     }
     Ok(())

@@ -1,144 +1,111 @@
-//! What was acknowledged, and that nothing took away, is there at the end.
+//! What was acknowledged, and that nothing took away, is there at the end: of flags, maxima, minima and registers.
 //!
-//! A removal that may have seen a write may have taken it away; one that had been answered before the write was asked cannot.
-//! Which of two puts to a register wins is judged by [`super::register`], counters by [`super::counter`].
+//! A removal that may have seen a write may have taken it away; one that had been answered before the write was asked cannot. Which of
+//! two puts to a register wins is judged by [`super::register`], sets by [`super::adds`], multi-value registers by
+//! [`super::siblings`], counters by [`super::counter`].
 
-use super::{Asked, Entry, History, Kind, Over, Seen, Subject, Violation, wrong};
+use super::{Violation, wrong};
+use crate::history::{Asked, Case, Entry, Kind, Seen};
+use std::collections::HashMap;
 
-const NAME: &str = "lost";
+/// Its name.
+pub const NAME: &str = "lost";
 
 /// Checks it.
 ///
 /// # Errors
 /// Something is lost.
-pub fn check(history: &History) -> Result<(), Violation> {
-    for (subject, entries, last) in history.subjects() {
-        for entry in entries.iter().filter(|entry| entry.must_stay()) {
-            check_entry(subject, entry, &entries, last)?;
+pub fn check(case: &Case<'_>) -> Result<(), Violation> {
+    let Some(last) = case.last() else { return Ok(()) };
+    let takers = case.takes_all();
+    let first_shown = first_shown(case);
+    for entry in case.entries.iter().filter(|entry| entry.must_stay()) {
+        let is_there = match (entry.asked, last) {
+            (Asked::Enable, last) => *last == Seen::Flag(true),
+            (Asked::Observe(number), last) => {
+                let height = |number: i128| case.subject.kind.height(number);
+                let keeps = |found| height(found) >= height(i128::from(*number));
+                !is_certain(entry, *number) || matches!(last, Seen::Number(found) if keeps(*found))
+            }
+            // Of two puts to a register one wins, whichever came first.
+            (Asked::Put(_), last) if case.subject.kind == Kind::Register => *last != Seen::Nothing,
+            _ => true,
+        };
+        let since = match entry.asked {
+            // It may have changed nothing, for another had shown the same number.
+            Asked::Observe(number) => first_shown.get(number).copied().unwrap_or(entry.began),
+            _ => entry.began,
+        };
+        if !is_there && !takers.may_have_seen(since, u64::MAX) {
+            let what =
+                format!("{:?} was acknowledged, nothing took it away, and it reads {last:?}", entry.asked);
+            return Err(wrong(NAME, &case.subject, what));
         }
     }
     Ok(())
 }
 
-fn check_entry(subject: &Subject, entry: &Entry, all: &[&Entry], last: &Seen) -> Result<(), Violation> {
-    let taken = |removes: &dyn Fn(&Asked) -> bool| {
-        all.iter().any(|other| removes(&other.asked) && other.may_have_seen(entry))
-    };
-    match (&entry.asked, last) {
-        (Asked::Add(members), _) => {
-            for member in members {
-                let has = matches!(last, Seen::Members(there) if there.contains(member));
-                let removes = |asked: &Asked| match asked {
-                    Asked::Remove(removed) => removed.contains(member),
-                    asked => *asked == Asked::TakeAll,
-                };
-                if !has && !taken(&removes) {
-                    return Err(wrong(NAME, subject, format!("{member} was added and is gone")));
-                }
-            }
+/// Whether a number that was shown made a difference, so that it is to be kept: a higher one may have been there, and then be taken away.
+pub(super) fn is_certain(entry: &Entry<'_>, number: i64) -> bool {
+    let now = entry.seen().is_some_and(|(_, seen)| *seen == Seen::Number(i128::from(number)));
+    now || entry.changed().is_some_and(|changed| changed > 0)
+}
+
+/// When each number was first shown.
+pub(super) fn first_shown(case: &Case<'_>) -> HashMap<i64, u64> {
+    let mut first = HashMap::new();
+    for entry in case.entries.iter().filter(|entry| entry.may_be_applied()) {
+        if let Asked::Observe(number) = entry.asked {
+            first.entry(*number).or_insert(entry.began);
         }
-        (Asked::Enable, last) if *last != Seen::Flag(true) && !taken(&|asked| *asked == Asked::TakeAll) => {
-            return Err(wrong(NAME, subject, format!("it was enabled and reads {last:?}")));
-        }
-        (Asked::Observe(number), last) => {
-            let has = matches!(last, Seen::Number(highest) if *highest >= i128::from(*number));
-            if !has && !taken(&|asked| *asked == Asked::TakeAll) {
-                return Err(wrong(NAME, subject, format!("{number} was observed and it reads {last:?}")));
-            }
-        }
-        (Asked::Put { value, .. }, Seen::Values(values)) if values.contains(value) => {}
-        (Asked::Put { value, .. }, last) => {
-            let replaces = |other: &&Entry| match (&other.asked, subject.kind) {
-                // Of two puts to a register one wins, whichever came first.
-                (Asked::Put { value: other_value, .. }, Kind::Register) => {
-                    other_value != value && other.may_be_applied() && *last != Seen::Nothing
-                }
-                // Of a multi-value register a put takes away what it has seen, and nothing else.
-                (Asked::Put { value: other_value, over }, _) => {
-                    let has_seen = match over {
-                        Over::Seen(values) => values.contains(value),
-                        Over::All | Over::Unknown => other.may_have_seen(entry),
-                    };
-                    other_value != value && other.may_be_applied() && has_seen
-                }
-                (asked, _) => *asked == Asked::TakeAll && other.may_have_seen(entry),
-            };
-            if !all.iter().any(replaces) {
-                return Err(wrong(NAME, subject, format!("{value} was put and it reads {last:?}")));
-            }
-        }
-        _ => {}
     }
-    Ok(())
+    first
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{APPLIED, names, put, story};
+    use super::super::tests::{asks, changed, makes, put, refused, story, told, values, wrote};
     use super::*;
-    use crate::checker::Ended;
+    use crate::history::Fact;
 
     #[test]
     fn what_is_gone_without_a_removal_is_lost() {
-        let add = |name: &str| (Asked::Add(names(&[name])), APPLIED);
+        let enable = || asks(Kind::Flag, Asked::Enable).ends(wrote());
+        let take = |kind| asks(kind, Asked::TakeAll).ends(wrote());
+        let observe = |number, now| asks(Kind::Max, Asked::Observe(number)).ends(makes(Seen::Number(now)));
+        let register = |value| put(Kind::Register, value);
         let good = [
-            story(Kind::Set, vec![add("a"), add("b")], Seen::Members(names(&["a", "b"]))),
-            story(
-                Kind::Set,
-                vec![add("a"), (Asked::Remove(names(&["a"])), APPLIED)],
-                Seen::Members(names(&[])),
-            ),
-            story(Kind::Set, vec![add("a"), (Asked::TakeAll, APPLIED)], Seen::Nothing),
-            story(Kind::Set, vec![(Asked::Add(names(&["a"])), Ended::Refused)], Seen::Nothing),
-            story(Kind::Flag, vec![(Asked::Enable, APPLIED)], Seen::Flag(true)),
-            story(Kind::Max, vec![(Asked::Observe(3), APPLIED)], Seen::Number(7)),
-            story(Kind::Register, vec![(put("v1"), APPLIED)], Seen::Values(names(&["v1"]))),
-            story(
-                Kind::Register,
-                vec![(put("v1"), APPLIED), (put("v2"), APPLIED)],
-                Seen::Values(names(&["v1"])),
-            ),
-            story(
-                Kind::Multi,
-                vec![(put("v1"), APPLIED), (put("v2"), APPLIED)],
-                Seen::Values(names(&["v2"])),
-            ),
+            story(vec![enable()], Seen::Flag(true)),
+            story(vec![enable(), take(Kind::Flag)], Seen::Flag(false)),
+            story(vec![enable().ends(refused())], Seen::Nothing),
+            story(vec![observe(3, 3)], Seen::Number(7)),
+            story(vec![observe(3, 7)], Seen::Nothing),
+            story(vec![register("v1")], values(&["v1"])),
+            story(vec![register("v1"), register("v2")], values(&["v1"])),
+            story(vec![register("v1"), take(Kind::Register)], Seen::Nothing),
         ];
         for history in &good {
-            assert_eq!(check(history), Ok(()), "{history:?}");
+            assert_eq!(told(check, history), Ok(()), "{history:?}");
         }
+        let field = asks(Kind::Max, Asked::Observe(3)).ends(changed(Some(1)));
         let bad = [
-            story(Kind::Set, vec![add("a"), add("b")], Seen::Members(names(&["b"]))),
-            story(Kind::Set, vec![(Asked::TakeAll, APPLIED), add("a")], Seen::Nothing),
-            story(
-                Kind::Set,
-                vec![add("a"), (Asked::Remove(names(&["b"])), APPLIED)],
-                Seen::Members(names(&[])),
-            ),
-            story(Kind::Set, vec![add("a"), (Asked::TakeAll, Ended::Refused)], Seen::Nothing),
-            story(Kind::Flag, vec![(Asked::Enable, APPLIED)], Seen::Flag(false)),
-            story(Kind::Max, vec![(Asked::Observe(3), APPLIED)], Seen::Number(2)),
-            story(Kind::Register, vec![(put("v1"), APPLIED)], Seen::Nothing),
-            story(Kind::Register, vec![(put("v1"), APPLIED), (put("v2"), APPLIED)], Seen::Nothing),
-            // The first was answered before the second was asked, and so has not seen it.
-            story(
-                Kind::Multi,
-                vec![(put("v1"), APPLIED), (put("v2"), APPLIED)],
-                Seen::Values(names(&["v1"])),
-            ),
+            story(vec![enable()], Seen::Flag(false)),
+            story(vec![enable()], Seen::Nothing),
+            story(vec![take(Kind::Flag), enable()], Seen::Flag(false)),
+            story(vec![enable(), take(Kind::Flag).ends(refused())], Seen::Flag(false)),
+            story(vec![observe(3, 3)], Seen::Number(2)),
+            story(vec![take(Kind::Max), observe(3, 3)], Seen::Nothing),
+            story(vec![field], Seen::Number(2)),
+            story(vec![register("v1")], Seen::Nothing),
+            story(vec![take(Kind::Register), register("v1"), register("v2")], Seen::Nothing),
         ];
         for history in &bad {
-            assert_eq!(check(history).expect_err("it is lost").checker, NAME, "{history:?}");
+            assert_eq!(told(check, history).expect_err("it is lost").checker, NAME, "{history:?}");
+            let mut excused = history.clone();
+            excused.facts.extend((1..4).map(|op| (0, Fact::Destroyed { op })));
+            assert_eq!(told(check, &excused), Ok(()), "its only disk is gone");
         }
-        // A put takes away what it has seen.
-        let over = |seen: &[&str]| {
-            let second = Asked::Put { value: "v2".into(), over: Over::Seen(names(seen)) };
-            story(Kind::Multi, vec![(put("v1"), APPLIED), (second, APPLIED)], Seen::Values(names(&["v2"])))
-        };
-        assert_eq!(check(&over(&["v1"])), Ok(()));
-        assert_eq!(check(&over(&["v0"])).expect_err("it was not seen").checker, NAME);
-        let mut excused = bad[0].clone();
-        excused.entries[0].excused = true;
-        assert_eq!(check(&excused), Ok(()));
+        let again = story(vec![observe(3, 3), take(Kind::Max), observe(3, 3).on(2)], Seen::Nothing);
+        assert_eq!(told(check, &again), Ok(()), "the second changed nothing where the first was");
     }
 }

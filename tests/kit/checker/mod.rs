@@ -1,182 +1,35 @@
-//! What clients saw, and what must hold of it whatever happened.
+//! What must hold of a [history](crate::history), whatever happened. Each checker is a file:
 //!
-//! A [`History`] is all that clients did and were answered. It knows nothing of nodes' insides, so the same checkers judge a simulated
-//! cluster and a real one. Each checker is a file:
-//!
-//! - [`lost`]: what was acknowledged and not taken away is there at the end;
+//! - [`outcome`]: every request has an outcome, in time, and none that it cannot have;
 //! - [`phantom`]: nothing is read that nobody wrote;
+//! - [`forgotten`]: a node does not forget what it has acknowledged or shown;
 //! - [`resurrected`]: what was taken away, and was seen to be, does not come back;
-//! - [`counter`]: a counter is one of the sums that are possible;
-//! - [`register`]: a put does not beat one that followed it on its node.
+//! - [`lost`]: what was acknowledged and not taken away is there at the end;
+//! - [`adds`]: an add beats a removal that had not seen it;
+//! - [`counter`]: a counter is one of the sums that are possible: nothing counts twice, and what is certain counts;
+//! - [`register`]: a put does not beat one that followed it on its node;
+//! - [`siblings`]: a multi-value register shows exactly the puts that none has seen;
+//! - [`listing`]: pages are in order, and list what is there and nothing else;
+//! - [`convergence`]: at the end all nodes read the same.
 //!
-//! Every value that is put and every member that is added is unique in its history, so what is read says who wrote it.
+//! Those of one subject look at one key, or one field of a map, at a time. Each goes over the history about once: what it has to look
+//! up again and again has an index.
 
+pub mod adds;
+pub mod convergence;
 pub mod counter;
+pub mod forgotten;
+pub mod listing;
 pub mod lost;
+pub mod outcome;
 pub mod phantom;
 pub mod register;
 pub mod resurrected;
+pub mod siblings;
+mod taken;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::history::{Case, History, Subject};
 use std::fmt;
-
-/// What a key, or a field of one, is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The last write wins.
-    Register,
-    /// All values of which none has seen another.
-    Multi,
-    /// A counter.
-    Counter,
-    /// A set.
-    Set,
-    /// A flag.
-    Flag,
-    /// A maximum.
-    Max,
-}
-
-/// A key, or a field of one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject {
-    /// Its type.
-    pub kind: Kind,
-    /// The key.
-    pub key: String,
-    /// The field within it, where it is a map.
-    pub field: Option<String>,
-}
-
-/// What a put takes the place of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// All that the node has.
-    All,
-    /// These values, which the client has seen, of those that are there.
-    Seen(BTreeSet<String>),
-    /// What the client has seen, and nobody knows what that was.
-    Unknown,
-}
-
-/// What a client asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// To put a value in place of what is there.
-    Put {
-        /// The value.
-        value: String,
-        /// Of what.
-        over: Over,
-    },
-    /// To add members to a set.
-    Add(BTreeSet<String>),
-    /// To remove members from a set.
-    Remove(BTreeSet<String>),
-    /// To remove all members; to disable a flag; to reset a counter; to delete.
-    TakeAll,
-    /// To enable a flag.
-    Enable,
-    /// To add to a counter.
-    Increment(i64),
-    /// To show a number to a maximum.
-    Observe(i64),
-    /// To read.
-    Read,
-}
-
-/// What is read of a subject.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Nothing is there.
-    Nothing,
-    /// A register's value, or a multi-value register's values.
-    Values(BTreeSet<String>),
-    /// A set's members.
-    Members(BTreeSet<String>),
-    /// Whether a flag is enabled.
-    Flag(bool),
-    /// A counter's sum, or a maximum.
-    Number(i128),
-}
-
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was applied. Of a removal from a set: how many members it took away.
-    Applied {
-        /// Members that went.
-        removed: u64,
-    },
-    /// It was refused, and nothing was applied.
-    Refused,
-    /// It read this.
-    Read(Seen),
-}
-
-/// One request.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Of what.
-    pub subject: Subject,
-    /// What was asked.
-    pub asked: Asked,
-    /// The node that was asked.
-    pub node: usize,
-    /// How often that node's disk had been replaced by an older one, or by none. What it did before, it need not know any more.
-    pub life: u32,
-    /// When it was asked, in microseconds.
-    pub began: u64,
-    /// When it was answered and how; `None` where nobody knows what became of it.
-    pub ended: Option<(u64, Ended)>,
-    /// It changed nothing: what it would have made was there.
-    pub changed_nothing: bool,
-    /// The only disk that had it was destroyed.
-    pub excused: bool,
-}
-
-impl Entry {
-    /// Whether it was acknowledged, and what it made is to be kept.
-    pub fn must_stay(&self) -> bool {
-        self.was_applied() && !self.excused && !self.changed_nothing
-    }
-
-    /// Whether it was acknowledged.
-    pub fn was_applied(&self) -> bool {
-        matches!(self.ended, Some((_, Ended::Applied { .. })))
-    }
-
-    /// Whether it may have been applied.
-    pub fn may_be_applied(&self) -> bool {
-        !matches!(self.ended, Some((_, Ended::Refused)))
-    }
-
-    /// Whether it may have been applied after `other` was asked, and so have seen it.
-    pub fn may_have_seen(&self, other: &Entry) -> bool {
-        self.may_be_applied() && self.ended.as_ref().is_none_or(|(at, _)| *at >= other.began)
-    }
-}
-
-/// All that clients did, and what everybody reads at the end.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    /// The requests, by when they were asked.
-    pub entries: Vec<Entry>,
-    /// What every node reads when all have agreed.
-    pub last: BTreeMap<Subject, Seen>,
-}
-
-impl History {
-    /// The requests of each subject, with what is read of it at the end.
-    pub fn subjects(&self) -> impl Iterator<Item = (&Subject, Vec<&Entry>, &Seen)> {
-        let mut of: BTreeMap<&Subject, Vec<&Entry>> = BTreeMap::new();
-        for entry in &self.entries {
-            of.entry(&entry.subject).or_default().push(entry);
-        }
-        of.into_iter()
-            .map(|(subject, entries)| (subject, entries, self.last.get(subject).unwrap_or(&Seen::Nothing)))
-    }
-}
 
 /// What must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,57 +46,171 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Judges one subject.
+pub type OfCase = fn(&Case<'_>) -> Result<(), Violation>;
+
+/// The checkers of single subjects, by name. The first one that complains names what is wrong: those that need least to be so come first.
+pub const OF_CASES: [(&str, OfCase); 9] = [
+    (phantom::NAME, phantom::check),
+    (forgotten::NAME, forgotten::check),
+    (resurrected::NAME, resurrected::check),
+    (lost::NAME, lost::check),
+    (adds::NAME, adds::check),
+    (counter::NAME, counter::check),
+    (register::NAME, register::check),
+    (siblings::NAME, siblings::check),
+    (convergence::NAME, convergence::check),
+];
+
 /// Asks all checkers.
 ///
 /// # Errors
 /// The first thing that must not be.
 pub fn check(history: &History) -> Result<(), Violation> {
-    lost::check(history)?;
-    phantom::check(history)?;
-    resurrected::check(history)?;
-    counter::check(history)?;
-    register::check(history)
-}
-
-fn wrong(checker: &'static str, subject: &Subject, what: impl fmt::Display) -> Violation {
-    Violation { checker, what: format!("{subject}: {what}") }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.key)?;
-        self.field.iter().try_for_each(|field| write!(f, "/{field}"))
+    match violations(history).into_iter().next() {
+        Some(violation) => Err(violation),
+        None => Ok(()),
     }
+}
+
+/// Asks all checkers: the first complaint of each that has one.
+pub fn violations(history: &History) -> Vec<Violation> {
+    let cases = history.cases();
+    let of_cases = OF_CASES.iter().filter_map(|(_, check)| cases.iter().find_map(|case| check(case).err()));
+    let outcome = outcome::check(history).err();
+    let of_cases: Vec<Violation> = of_cases.collect();
+    outcome.into_iter().chain(of_cases).chain(listing::check(history, &cases).err()).collect()
+}
+
+fn wrong(checker: &'static str, subject: &Subject<'_>, what: impl fmt::Display) -> Violation {
+    Violation { checker, what: format!("{subject}: {what}") }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::history::{Asked, End, Fact, Kind, Level, Op, Ret, Seen};
+    use std::collections::BTreeSet;
 
-    /// A subject's requests one after the other, each answered before the next is asked.
-    pub(crate) fn story(kind: Kind, asked: Vec<(Asked, Ended)>, last: Seen) -> History {
-        let subject = Subject { kind, key: "k".into(), field: None };
-        let entry = |(at, (asked, ended)): (usize, (Asked, Ended))| Entry {
-            subject: subject.clone(),
+    /// A request about the only key, on the first node, that nobody knows the end of.
+    pub(crate) fn asks(kind: Kind, asked: Asked) -> Op {
+        Op {
+            op: 0,
+            client: 1,
+            session: None,
+            node: 1,
+            level: Level::Local,
+            key: "k".into(),
+            path: None,
+            kind: Some(kind),
             asked,
-            node: 0,
-            life: 0,
-            began: at as u64 * 10,
-            ended: Some((at as u64 * 10 + 5, ended)),
-            changed_nothing: false,
-            excused: false,
-        };
-        let entries = asked.into_iter().enumerate().map(entry).collect();
-        History { entries, last: BTreeMap::from([(subject, last)]) }
+            context: None,
+            began: 0,
+            ended: None,
+        }
+    }
+
+    impl Op {
+        pub(crate) fn ends(self, end: End) -> Op {
+            Op { ended: Some((0, end)), ..self }
+        }
+
+        pub(crate) fn on(self, node: u32) -> Op {
+            Op { node, ..self }
+        }
+
+        pub(crate) fn at_path(self, path: &str) -> Op {
+            Op { path: Some(path.into()), ..self }
+        }
+
+        pub(crate) fn carries(self, context: &str) -> Op {
+            Op { context: Some(context.into()), ..self }
+        }
+
+        pub(crate) fn gives(mut self, token: &str) -> Op {
+            if let Some((_, End::Ok { context, .. })) = &mut self.ended {
+                *context = Some(token.into());
+            }
+            self
+        }
+    }
+
+    /// Requests one after the other: each is asked at ten times its number, and answered five later.
+    pub(crate) fn history(mut ops: Vec<Op>) -> History {
+        for (op, number) in ops.iter_mut().zip(1..) {
+            (op.op, op.began) = (number, number * 10);
+            if let Some((at, _)) = &mut op.ended {
+                *at = number * 10 + 5;
+            }
+        }
+        History { ops, facts: Vec::new() }
+    }
+
+    /// The same, and what the first node reads at the end.
+    pub(crate) fn story(mut ops: Vec<Op>, last: Seen) -> History {
+        let kind = ops.first().and_then(|op| op.kind).expect("there is a first one");
+        ops.push(asks(kind, Asked::Read).ends(read(last)));
+        let mut history = history(ops);
+        history.facts = vec![(history.ops.last().map_or(0, |op| op.began), Fact::Quiet)];
+        history
+    }
+
+    /// What a checker of subjects says of a history of one.
+    pub(crate) fn told(check: OfCase, history: &History) -> Result<(), Violation> {
+        history.cases().iter().try_for_each(check)
+    }
+
+    pub(crate) fn wrote() -> End {
+        changed(None)
+    }
+
+    pub(crate) fn changed(changed: Option<u64>) -> End {
+        End::Ok { ret: Ret::Wrote { changed, now: None }, context: None }
+    }
+
+    pub(crate) fn makes(now: Seen) -> End {
+        End::Ok { ret: Ret::Wrote { changed: None, now: Some(now) }, context: None }
+    }
+
+    pub(crate) fn read(seen: Seen) -> End {
+        End::Ok { ret: Ret::Read(seen), context: None }
+    }
+
+    pub(crate) fn refused() -> End {
+        End::Fail { code: "quarantined".into() }
     }
 
     pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(ToString::to_string).collect()
     }
 
-    pub(crate) const APPLIED: Ended = Ended::Applied { removed: 0 };
+    pub(crate) fn put(kind: Kind, value: &str) -> Op {
+        asks(kind, Asked::Put(value.into())).ends(wrote())
+    }
 
-    pub(crate) fn put(value: &str) -> Asked {
-        Asked::Put { value: value.into(), over: Over::All }
+    pub(crate) fn add(member: &str) -> Op {
+        asks(Kind::Set, Asked::Add(names(&[member]))).ends(wrote())
+    }
+
+    pub(crate) fn remove(member: &str, removed: u64) -> Op {
+        asks(Kind::Set, Asked::Remove(names(&[member]))).ends(changed(Some(removed)))
+    }
+
+    pub(crate) fn members(members: &[&str]) -> Seen {
+        Seen::Members(names(members))
+    }
+
+    pub(crate) fn values(values: &[&str]) -> Seen {
+        Seen::Values(names(values))
+    }
+
+    #[test]
+    fn the_checkers_are_named_and_all_are_asked() {
+        let history = story(vec![add("m1"), add("m2")], members(&["m1", "m3"]));
+        let complaints = violations(&history);
+        let by: Vec<&str> = complaints.iter().map(|violation| violation.checker).collect();
+        assert_eq!(by, [phantom::NAME, forgotten::NAME, adds::NAME], "{complaints:?}");
+        assert_eq!(check(&history), Err(complaints[0].clone()));
+        assert_eq!(violations(&story(vec![add("m1")], members(&["m1"]))), []);
     }
 }

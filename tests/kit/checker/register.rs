@@ -1,64 +1,71 @@
-//! A put does not beat one that followed it on its node, whatever the clocks did.
+//! The last write wins: a put that happened before another does not beat it, whatever the clocks did.
 //!
-//! A node that has answered one put and then takes another gives the second the higher stamp: its clock never goes back, whatever its wall
-//! time does. It may only where its disk was put back between the two, for then it need not know of the first.
+//! A node that has acknowledged or shown one put, and then takes another without a context, or with one that covers the first, takes
+//! the first away. It may only be read where its node's disk was replaced between the two, for then it need not know of the first.
 
-use super::{Asked, Entry, History, Over, Seen, Violation, wrong};
+use super::taken::{read_again, taken};
+use super::{Violation, wrong};
+use crate::history::{Asked, Case, Kind};
 
-const NAME: &str = "register";
+/// Its name.
+pub const NAME: &str = "register";
 
 /// Checks it.
 ///
 /// # Errors
-/// A put was beaten by one before it; or a register is empty that has been put and never deleted.
-pub fn check(history: &History) -> Result<(), Violation> {
-    for (subject, entries, last) in history.subjects() {
-        let Seen::Values(values) = last else { continue };
-        for entry in entries.iter().filter(|entry| entry.must_stay()) {
-            let Asked::Put { value, over: Over::All } = &entry.asked else { continue };
-            let is_read_before = |other: &&&Entry| {
-                let is_put = matches!(&other.asked, Asked::Put { value: before, .. } if before != value && values.contains(before));
-                let answered = other.ended.as_ref().map(|(at, _)| *at);
-                let preceded = answered.is_some_and(|at| at <= entry.began);
-                is_put
-                    && other.was_applied()
-                    && preceded
-                    && (other.node, other.life) == (entry.node, entry.life)
-            };
-            if let Some(before) = entries.iter().find(is_read_before) {
-                let Asked::Put { value: before, .. } = &before.asked else { continue };
-                return Err(wrong(
-                    NAME,
-                    subject,
-                    format!("{value} followed {before} on one node, and {before} is read"),
-                ));
-            }
-        }
+/// A put was beaten by one before it.
+pub fn check(case: &Case<'_>) -> Result<(), Violation> {
+    if case.subject.kind != Kind::Register {
+        return Ok(());
     }
-    Ok(())
+    let all = taken(case, |entry| matches!(entry.asked, Asked::Put(_)));
+    match read_again(case, &all) {
+        Some((what, by, how)) => {
+            Err(wrong(NAME, &case.subject, format!("the put of request {by} followed {what}, and {how}")))
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{APPLIED, names, put, story};
+    use super::super::tests::{asks, put, read, story, told, values};
     use super::*;
-    use crate::checker::Kind;
+    use crate::history::Fact;
 
     #[test]
     fn a_put_that_was_followed_is_not_read() {
-        let story = |last: &[&str]| {
-            story(Kind::Register, vec![(put("v1"), APPLIED), (put("v2"), APPLIED)], Seen::Values(names(last)))
-        };
-        assert_eq!(check(&story(&["v2"])), Ok(()));
-        assert_eq!(check(&story(&["v1"])).expect_err("it was beaten").checker, NAME);
+        let register = |value| put(Kind::Register, value);
+        let story = |last: &[&str]| story(vec![register("v1"), register("v2")], values(last));
+        assert_eq!(told(check, &story(&["v2"])), Ok(()));
+        assert_eq!(told(check, &story(&["v1"])).expect_err("it was beaten").checker, NAME);
         let mut other = story(&["v1"]);
-        other.entries[0].node = 1;
-        assert_eq!(check(&other), Ok(()), "on another node it may have the higher stamp");
+        other.ops[0].node = 2;
+        assert_eq!(told(check, &other), Ok(()), "on another node it may have the higher stamp");
         let mut overlapping = story(&["v1"]);
-        overlapping.entries[1].began = 0;
-        assert_eq!(check(&overlapping), Ok(()), "neither followed the other");
+        overlapping.ops[1].began = 0;
+        assert_eq!(told(check, &overlapping), Ok(()), "neither followed the other");
         let mut put_back = story(&["v1"]);
-        put_back.entries[1].life = 1;
-        assert_eq!(check(&put_back), Ok(()), "its disk was put back between them");
+        put_back.facts.insert(0, (18, Fact::Replaced { node: 1 }));
+        assert_eq!(told(check, &put_back), Ok(()), "its disk was put back between them");
+        let mut unseen = story(&["v1"]);
+        unseen.ops[1].context = Some("nobody's".into());
+        assert_eq!(told(check, &unseen), Ok(()), "it took nothing away that it had not seen");
+        let mut again = story(&["v1"]);
+        again.ops[1].asked = Asked::Put("v1".into());
+        assert_eq!(told(check, &again), Ok(()), "the same was put once more");
+    }
+
+    #[test]
+    fn what_a_node_has_shown_is_followed_by_its_next_put() {
+        let ops = |node| {
+            let reads = asks(Kind::Register, Asked::Read).ends(read(values(&["v1"]))).on(node);
+            vec![put(Kind::Register, "v1").on(2), reads, put(Kind::Register, "v2")]
+        };
+        assert_eq!(told(check, &story(ops(2), values(&["v1"]))), Ok(()));
+        assert_eq!(told(check, &story(ops(1), values(&["v1"]))).expect_err("it was beaten").checker, NAME);
+        let mut later = ops(1);
+        later.push(asks(Kind::Register, Asked::Read).ends(read(values(&["v1"]))));
+        assert!(told(check, &story(later, values(&["v2"]))).is_err(), "not even in between");
     }
 }

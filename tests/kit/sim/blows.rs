@@ -4,6 +4,7 @@ use super::draw::Kind;
 use super::seat::Seat;
 use super::{Event, World};
 use crate::faults::Fault;
+use crate::history::Fact;
 use meridian_core::id::OriginId;
 use meridian_core::planted::Bug;
 use meridian_core::storage::{MemStorage, Space};
@@ -147,8 +148,8 @@ impl World {
     ) -> Result<(), String> {
         let seat = &mut self.seats[at];
         (seat.disk, seat.is_rotten) = (disk, is_rotten);
-        seat.life += 1;
         let kept = seat.disk.unsynced();
+        self.history.facts.push((self.now_us, Fact::Replaced { node: at as u32 + 1 }));
         self.end_process(at, kept)?;
         self.excuse();
         Ok(())

@@ -95,13 +95,23 @@ pub struct Options {
     pub until_s: Option<f64>,
     /// A planted bug.
     pub bug: Option<Fault>,
+    /// Nothing is looked at inside of nodes, and nothing compared: what is wrong must show in what clients saw.
+    pub only_history: bool,
     /// Prints what happens.
     pub trace: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { hours: 0.05, without: Vec::new(), nodes_max: 9, until_s: None, bug: None, trace: false }
+        Options {
+            hours: 0.05,
+            without: Vec::new(),
+            nodes_max: 9,
+            until_s: None,
+            bug: None,
+            only_history: false,
+            trace: false,
+        }
     }
 }
 

@@ -1,18 +1,17 @@
 //! The end: faults are off, all must agree within a stated time, and then the history is judged.
 
-use super::clients::{Clients, seen};
+use super::clients::{Asks, Page, Question, code, request, seen};
 use super::draw::SECOND;
+use super::pages::Paged;
 use super::{Event, World};
 use crate::checker;
-use crate::lab::bucket;
+use crate::history::{Asked, End, Fact, Kind, Listing, Ret};
 use meridian_core::codec::Encode;
 use meridian_core::id::{OriginId, RequestId, ShardId};
-use meridian_core::name::Key;
-use meridian_core::node::{Input, Operation, Output, Reply, Request};
+use meridian_core::node::{Input, Operation, Output, Reply};
 use meridian_core::replica::Replica;
 use meridian_core::replica::read::ReadRequest;
 use meridian_core::storage::MemStorage;
-use meridian_core::types::Value;
 use std::collections::BTreeSet;
 
 /// How often it is looked whether all agree.
@@ -40,6 +39,9 @@ impl World {
         while !self.all_agree() || !self.requests.is_empty() {
             let waited_us = self.now_us - began_us;
             if waited_us > patience_us {
+                if self.options.only_history {
+                    break;
+                }
                 return Err(format!(
                     "all faults are off for {} s, and nodes do not agree: {}",
                     waited_us / SECOND,
@@ -65,10 +67,13 @@ impl World {
         while !self.all_agree() && self.now_us < end_us + CHECK_US {
             self.go_on_until(self.now_us + LOOK_US)?;
         }
-        if !self.all_agree() || self.roots_now() != before {
+        let is_settled = self.all_agree() && self.roots_now() == before;
+        if !is_settled && !self.options.only_history {
             return Err(format!("all had agreed, and then did not: {}", self.standing()));
         }
-        self.compare_contents()?;
+        if !self.options.only_history {
+            self.compare_contents()?;
+        }
         self.read_all()?;
         checker::check(&self.history).map_err(|violation| violation.to_string())
     }
@@ -82,7 +87,8 @@ impl World {
         let state = |at: usize, shard: ShardId| {
             let replica =
                 self.seats[at].node.replica(shard).filter(|replica| !replica.is_out_of_service())?;
-            Some((replica.vector(), replica.tree()?.root()))
+            let root = if self.options.only_history { 0 } else { replica.tree()?.root() };
+            Some((replica.vector(), root))
         };
         let is_done = |seat: &super::Seat| seat.is_up && !seat.node.has_work();
         let equal = |shard: ShardId| {
@@ -197,45 +203,69 @@ impl World {
         Ok(())
     }
 
-    /// What every node reads of every key, which must be the same.
+    /// What every node reads of every key at the end, and lists of all.
     fn read_all(&mut self) -> Result<(), String> {
-        for (key, subjects) in Clients::subjects(&self.weather) {
-            let mut first: Option<Option<Value>> = None;
-            for at in 0..self.seats.len() {
-                let Some(read) = self.read(at, &key)? else { continue };
-                if *first.get_or_insert_with(|| read.clone()) != read {
-                    return Err(format!("n{} reads {key} as {read:?}, and another as {first:?}", at + 1));
+        self.history.facts.push((self.now_us, Fact::Quiet));
+        let keys: Vec<(String, Kind)> = self.clients.keys().map(|(key, kind)| (key.into(), kind)).collect();
+        for at in 0..self.seats.len() {
+            for (key, kind) in &keys {
+                self.read(at, key, *kind)?;
+            }
+        }
+        let plain = |reverse, limit, delimiter: Option<&str>| {
+            let delimiter = delimiter.map(String::from);
+            Page::first(Listing { reverse, limit, delimiter, ..Listing::default() }, false)
+        };
+        for at in 0..self.seats.len() {
+            for first in [plain(false, 7, None), plain(true, 100, None), plain(false, 3, Some("/"))] {
+                let mut next = Some(first);
+                while let Some(page) = next {
+                    next = self.list_at_the_end(at, page)?;
                 }
-            }
-            // Rows that have rotted on every node can be read by nobody.
-            if first.is_none() {
-                let of_key = self.history.entries.iter_mut().filter(|entry| entry.subject.key == key);
-                of_key.for_each(|entry| entry.excused = true);
-            }
-            let value = first.flatten();
-            for subject in subjects {
-                let seen = seen(&subject, value.as_ref());
-                self.history.last.insert(subject, seen);
             }
         }
         Ok(())
     }
 
-    /// What a node reads; `None` where it finds a row that has rotted.
-    fn read(&mut self, at: usize, key: &str) -> Result<Option<Option<Value>>, String> {
-        let name = Key::new(key.as_bytes()).expect("a good key");
+    /// The client that reads at the end.
+    fn last_client(&self) -> usize {
+        self.weather.clients
+    }
+
+    /// What a node reads.
+    fn read(&mut self, at: usize, key: &str, kind: Kind) -> Result<(), String> {
         let operation = Operation::Read(ReadRequest::whole(None));
-        let request = Request { bucket: bucket(), key: name, operation };
+        let request = request(key, operation.clone());
+        let asks = Asks::Node(operation);
+        let question = Question { key: key.into(), path: None, kind: Some(kind), asked: Asked::Read, asks };
+        let op = self.note(self.last_client(), at, &question);
         self.seats[at].step(self.now_us, Input::Request { id: RequestId(0), request })?;
         let turn = self.seats[at].end_turn();
         let reply = turn.outputs.into_iter().find_map(|output| match output {
             Output::Reply { reply, .. } => Some(reply),
             _ => None,
         });
-        match reply {
-            Some(Reply::Read(found)) => Ok(Some(found.value)),
-            Some(Reply::Refused(_)) if self.seats[at].is_rotten => Ok(None),
-            other => Err(format!("n{}: {key} was to be read: {other:?}", at + 1)),
-        }
+        let end = match reply {
+            Some(Reply::Read(found)) => End::Ok { ret: Ret::Read(seen(found.value.as_ref())), context: None },
+            Some(Reply::Refused(refusal)) if self.seats[at].is_rotten => {
+                End::Fail { code: code(&refusal).into() }
+            }
+            other => return Err(format!("n{}: {key} was to be read: {other:?}", at + 1)),
+        };
+        self.history.ops[op].ended = Some((self.now_us, end));
+        Ok(())
+    }
+
+    /// What a node lists, and which page comes next.
+    fn list_at_the_end(&mut self, at: usize, page: Page) -> Result<Option<Page>, String> {
+        let (asked, asks) = (Asked::List(page.listing.clone()), Asks::Beside(page.clone()));
+        let question = Question { key: String::new(), path: None, kind: None, asked, asks };
+        let op = self.note(self.last_client(), at, &question);
+        let (end, next) = match self.page(at, &page)? {
+            Some(Paged { entries, next }) => page.ended(entries, next),
+            None => (End::Fail { code: "quarantined".into() }, None),
+        };
+        self.history.ops[op].ended = Some((self.now_us, end));
+        Ok(next)
     }
 }

@@ -6,7 +6,7 @@
 //! - `draw`: what a seed draws; each has its own subset of faults (swarm testing), and tiny limits on some;
 //! - `heap`: what is due, in order;
 //! - `network`, `seat`: links; machines with disks and clocks, and a server's part between node and disk;
-//! - `clients`: what is asked, and the history of it;
+//! - `clients`: what is asked; `pages`: listings;
 //! - `blows`: faults that come and go;
 //! - `turns`: a node's turn, and what must hold after each;
 //! - `end`: faults off, all must agree within a stated time, and the [checkers](crate::checker) judge the history.
@@ -17,22 +17,25 @@ mod blows;
 mod clients;
 mod draw;
 mod end;
+mod figures;
 mod heap;
 mod network;
+mod pages;
 mod seat;
 mod shrink;
 mod turns;
 
 pub use draw::{Kind, Options};
+pub use figures::{Failure, Figures};
 pub use shrink::shrink;
 
-use crate::checker::{Entry, History};
+use crate::history::{End, History, Level, Op, Ret};
 use crate::seeds;
 use blows::Relief;
-use clients::{Clients, Pending};
+use clients::{Asks, Clients, Question};
 use draw::{SECOND, Weather};
 use heap::Heap;
-use meridian_core::id::{Dot, OriginId, RequestId, ShardId};
+use meridian_core::id::{Dot, OriginId, RequestId, Seq, ShardId};
 use meridian_core::node::Input;
 use network::Network;
 use rand::{RngExt, SeedableRng};
@@ -40,69 +43,28 @@ use rand_chacha::ChaCha8Rng;
 use seat::Seat;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::{ControlFlow, Range};
 use std::panic::{self, AssertUnwindSafe};
 
 /// How often a node hears of time, as in the server.
 const TICK_US: u64 = 100_000;
-/// How long a client waits for an answer.
+/// How long a client waits for an answer, and at most where it has little patience.
 const PATIENCE_US: u64 = 5 * SECOND;
-
-/// What happened in runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Runs.
-    pub runs: u64,
-    /// Simulated time of all nodes together with faults, in microseconds.
-    pub simulated_us: u64,
-    /// Requests that clients asked, and those that were never answered.
-    pub requests: u64,
-    /// Requests of which nobody knows what became.
-    pub open: u64,
-    /// Acknowledged writes whose only disk was destroyed.
-    pub excused: u64,
-    /// Messages that were sent.
-    pub messages: u64,
-    /// Messages that were lost.
-    pub dropped: u64,
-    /// Faults that came, but for single messages.
-    pub blows: u64,
-    /// Repairs that were installed.
-    pub repairs: u64,
-    /// Replicas that found a damaged row.
-    pub quarantines: u64,
-    /// Disks that were replaced in the end because nobody could help a damaged replica.
-    pub hopeless: u64,
-    /// Deltas that were cut off logs.
-    pub cut: u64,
-    /// The longest time until all agreed once faults were off, in microseconds: with ordinary limits.
-    pub agreed_us_max: u64,
-    /// The same where limits are tiny.
-    pub agreed_tiny_us_max: u64,
-    /// A hash of everything that happened, in order.
-    pub trace: u64,
-}
-
-/// A run that went wrong.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Its seed.
-    pub seed: u64,
-    /// When it was noticed, in microseconds.
-    pub at_us: u64,
-    /// What was wrong.
-    pub what: String,
-    /// What it was told.
-    pub options: Options,
-}
+const LITTLE_PATIENCE_US: u64 = SECOND / 4;
+/// How long a page takes at most until it is begun.
+const PAGE_US: u64 = 300;
 
 /// Runs one seed.
 ///
 /// # Errors
 /// The first thing that was wrong.
 pub fn run(seed: u64, options: &Options) -> Result<Figures, Box<Failure>> {
+    run_told(seed, options).0
+}
+
+/// The same, and what clients saw until then.
+pub fn run_told(seed: u64, options: &Options) -> (Result<Figures, Box<Failure>>, History) {
     let mut world = World::new(seed, options);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         let us = |seconds: f64| (seconds * SECOND as f64) as u64;
@@ -115,10 +77,11 @@ pub fn run(seed: u64, options: &Options) -> Result<Figures, Box<Failure>> {
         }
     }));
     let outcome = outcome.unwrap_or_else(|panic| Err(format!("a panic: {}", words_of(panic.as_ref()))));
-    match outcome {
+    let outcome = match outcome {
         Ok(()) => Ok(world.sum_up()),
         Err(what) => Err(Box::new(Failure { seed, at_us: world.now_us, what, options: options.clone() })),
-    }
+    };
+    (outcome, world.history)
 }
 
 /// Runs many seeds, until `hear` breaks off, which hears of each. What went wrong comes in the order of the seeds.
@@ -169,6 +132,8 @@ enum Event {
     Look { one: usize, other: usize },
     /// A client asks.
     Ask { client: usize },
+    /// A node lists a page for a client.
+    List { seat: usize, run: u32, request: RequestId },
     /// A client waits no longer.
     GivesUp { request: RequestId },
     /// A fault of a kind.
@@ -187,6 +152,18 @@ struct Chance {
     rest: ChaCha8Rng,
 }
 
+/// A request on its way.
+struct Pending {
+    client: usize,
+    /// Its place in the history.
+    op: usize,
+    question: Question,
+    /// It made a delta.
+    made: bool,
+    /// What its answer rests on: the delta that it made, or where it made none all that its node had.
+    rests_on: (ShardId, Vec<Dot>),
+}
+
 struct World {
     weather: Weather,
     options: Options,
@@ -201,8 +178,8 @@ struct World {
     requests: BTreeMap<RequestId, Pending>,
     asked: u64,
     history: History,
-    /// The delta of each entry that was applied, to know whose only disk is destroyed.
-    deltas: Vec<(usize, ShardId, Dot)>,
+    /// The acknowledged writes that rest on each delta that some disk holds, to know whose only disk is destroyed.
+    resting: BTreeMap<(ShardId, OriginId), BTreeMap<Seq, Vec<u64>>>,
     /// All deltas that were ever made.
     dots: BTreeSet<(ShardId, Dot)>,
     /// What replicas of each version vector hold.
@@ -237,7 +214,7 @@ impl World {
             requests: BTreeMap::new(),
             asked: 0,
             history: History::default(),
-            deltas: Vec::new(),
+            resting: BTreeMap::new(),
             dots: BTreeSet::new(),
             roots: HashMap::new(),
             passing: 0,
@@ -291,9 +268,13 @@ impl World {
             }
             Event::Look { one, other } => self.look(one, other),
             Event::Ask { client } => self.ask(client),
+            Event::List { seat, run, request } => {
+                self.passing -= 1;
+                self.list(seat, run, request)?;
+            }
             Event::GivesUp { request } => {
                 self.passing -= 1;
-                self.requests.remove(&request);
+                self.give_up(request);
             }
             Event::Blow(kind) => self.blow(kind)?,
             Event::Relief(relief) => self.relieve(relief),
@@ -335,34 +316,68 @@ impl World {
         let every_us = self.weather.request_every_us;
         let next_us = self.chance.clients.random_range(1..2 * every_us);
         self.due_in(next_us, Event::Ask { client });
-        let to = self.chance.clients.random_range(0..self.seats.len());
         let question = self.clients.ask(&mut self.chance.clients, &self.weather, client);
-        let Seat { is_up, life, .. } = self.seats[to];
-        if !is_up {
+        self.pose(client, question);
+    }
+
+    /// A client asks some node.
+    fn pose(&mut self, client: usize, question: Question) {
+        let to = self.chance.clients.random_range(0..self.seats.len());
+        self.asked += 1;
+        let (id, op) = (RequestId(self.asked), self.note(client, to, &question));
+        if !self.seats[to].is_up {
+            self.history.ops[op].ended = Some((self.now_us, End::Fail { code: "unreachable".into() }));
             return;
         }
         self.figures.requests += 1;
-        self.asked += 1;
-        let id = RequestId(self.asked);
-        let first = self.history.entries.len();
-        for (subject, asked) in question.asked {
-            let entry = Entry {
-                subject,
-                asked,
-                node: to,
-                life,
-                began: self.now_us,
-                ended: None,
-                changed_nothing: false,
-                excused: false,
-            };
-            self.history.entries.push(entry);
-        }
-        let entries = first..self.history.entries.len();
-        self.requests.insert(id, Pending { client, key: question.key, entries, dot: None });
         self.passing += 1;
-        self.due_in(PATIENCE_US, Event::GivesUp { request: id });
-        self.give(to, Input::Request { id, request: question.request });
+        let patience_us = match self.chance.clients.random_ratio(1, 8) {
+            true => self.chance.clients.random_range(1..LITTLE_PATIENCE_US),
+            false => PATIENCE_US,
+        };
+        self.due_in(patience_us, Event::GivesUp { request: id });
+        let run = self.seats[to].run;
+        match question.asks.clone() {
+            Asks::Node(operation) => {
+                self.give(to, Input::Request { id, request: clients::request(&question.key, operation) });
+            }
+            Asks::Beside(_) => {
+                self.passing += 1;
+                let us = self.chance.rest.random_range(1..PAGE_US);
+                self.due_in(us, Event::List { seat: to, run, request: id });
+            }
+        }
+        self.requests
+            .insert(id, Pending { client, op, question, made: false, rests_on: (ShardId(0), Vec::new()) });
+    }
+
+    /// A request in the history, at its place.
+    fn note(&mut self, client: usize, to: usize, question: &Question) -> usize {
+        self.history.ops.push(Op {
+            op: self.history.ops.len() as u64 + 1,
+            client: client as u32 + 1,
+            session: None,
+            node: to as u32 + 1,
+            level: Level::Local,
+            key: question.key.clone(),
+            path: question.path.map(String::from),
+            kind: question.kind,
+            asked: question.asked.clone(),
+            context: question.context(),
+            began: self.now_us,
+            ended: None,
+        });
+        self.history.ops.len() - 1
+    }
+
+    /// A client waits no longer, and may ask the same again.
+    fn give_up(&mut self, request: RequestId) {
+        let Some(Pending { client, op, question, .. }) = self.requests.remove(&request) else { return };
+        self.history.ops[op].ended = Some((self.now_us, End::Info { code: "timeout".into() }));
+        if !self.is_ending && self.chance.clients.random() {
+            self.figures.repeats += 1;
+            self.pose(client, question);
+        }
     }
 
     fn trace(&self, what: impl FnOnce(&World) -> String) {
@@ -371,82 +386,20 @@ impl World {
         }
     }
 
-    fn sum_up(self) -> Figures {
-        let open = self.history.entries.iter().filter(|entry| entry.ended.is_none()).count();
-        let excused =
-            self.history.entries.iter().filter(|entry| entry.excused && entry.was_applied()).count();
+    fn sum_up(&self) -> Figures {
+        let is_open = |op: &&Op| matches!(op.ended, None | Some((_, End::Info { .. })));
+        let destroyed = self.history.destroyed();
+        let is_lost = |op: &&Op| {
+            let wrote = matches!(op.ended, Some((_, End::Ok { ret: Ret::Wrote { .. }, .. })));
+            wrote && destroyed.contains(&op.op)
+        };
         Figures {
-            open: open as u64,
-            excused: excused as u64,
+            open: self.history.ops.iter().filter(is_open).count() as u64,
+            excused: self.history.ops.iter().filter(is_lost).count() as u64,
             messages: self.network.sent,
             dropped: self.network.dropped,
             trace: self.hasher.finish(),
             ..self.figures
         }
-    }
-}
-
-impl Figures {
-    /// Adds those of another run.
-    pub fn add(&mut self, other: Figures) {
-        self.runs += other.runs;
-        self.simulated_us += other.simulated_us;
-        self.requests += other.requests;
-        self.open += other.open;
-        self.excused += other.excused;
-        self.messages += other.messages;
-        self.dropped += other.dropped;
-        self.blows += other.blows;
-        self.repairs += other.repairs;
-        self.quarantines += other.quarantines;
-        self.hopeless += other.hopeless;
-        self.cut += other.cut;
-        self.agreed_us_max = self.agreed_us_max.max(other.agreed_us_max);
-        self.agreed_tiny_us_max = self.agreed_tiny_us_max.max(other.agreed_tiny_us_max);
-        self.trace ^= other.trace;
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = self.simulated_us as f64 / SECOND as f64 / 3600.0;
-        write!(
-            f,
-            "{} runs, {hours:.2} cluster-hours: {} requests, {} left open, {} acknowledged writes lost with their only disk; \
-             {} messages, {} lost; {} faults; {} repairs, {} quarantines, {} disks replaced in the end, {} deltas cut off; all agreed within {:.2} s, with tiny limits {:.2} s",
-            self.runs,
-            self.requests,
-            self.open,
-            self.excused,
-            self.messages,
-            self.dropped,
-            self.blows,
-            self.repairs,
-            self.quarantines,
-            self.hopeless,
-            self.cut,
-            self.agreed_us_max as f64 / SECOND as f64,
-            self.agreed_tiny_us_max as f64 / SECOND as f64,
-        )
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, at_us, what, options } = self;
-        writeln!(f, "seed {seed}, after {:.3} s: {what}", *at_us as f64 / SECOND as f64)?;
-        write!(
-            f,
-            "replay: cargo run --release -p meridian-tests --bin meridian-sim -- replay --seed {seed}"
-        )?;
-        let default = Options::default();
-        if options.hours != default.hours {
-            write!(f, " --hours {}", options.hours)?;
-        }
-        if options.nodes_max != default.nodes_max {
-            write!(f, " --nodes-max {}", options.nodes_max)?;
-        }
-        options.without.iter().try_for_each(|kind| write!(f, " --without {kind}"))?;
-        options.bug.iter().try_for_each(|bug| write!(f, " --bug {bug}"))
     }
 }

@@ -3,7 +3,8 @@
 //! As in the server, a turn is written at once, a sync makes all durable that was written before it began, and only then leaves what those
 //! turns said.
 
-use meridian_core::id::{NodeId, OriginId};
+use super::pages::Paged;
+use meridian_core::id::{NodeId, OriginId, RequestId};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Output, Turn};
 use meridian_core::storage::{MemStorage, Storage};
 use std::collections::VecDeque;
@@ -16,8 +17,6 @@ pub(super) struct Seat {
     pub(super) disk: MemStorage,
     /// Counts starts: what is due for an earlier run is void.
     pub(super) run: u32,
-    /// Counts how often the disk was replaced.
-    pub(super) life: u32,
     pub(super) is_up: bool,
     /// Until when it gets nothing.
     pub(super) paused_until_us: u64,
@@ -27,6 +26,8 @@ pub(super) struct Seat {
     pub(super) is_woken: bool,
     /// What written turns say, oldest first; each is a batch on the disk.
     pub(super) unsynced: VecDeque<Vec<Output>>,
+    /// Pages that were listed, each with how many written turns must be synced before it leaves.
+    pub(super) listed: VecDeque<(usize, RequestId, Option<Paged>)>,
     /// A sync is under way.
     pub(super) syncs: bool,
     /// How much longer than drawn a sync takes.
@@ -67,12 +68,12 @@ impl Seat {
             node: Node::open(config.clone(), &disk, origin).expect("an empty disk opens"),
             disk,
             run: 0,
-            life: 0,
             is_up: false,
             paused_until_us: 0,
             inbox: VecDeque::new(),
             is_woken: false,
             unsynced: VecDeque::new(),
+            listed: VecDeque::new(),
             syncs: false,
             slowness: 1,
             image: None,
@@ -119,6 +120,15 @@ impl Seat {
         self.unsynced.drain(..turns.min(self.unsynced.len())).flatten().collect()
     }
 
+    /// The pages that wait for none but the first so many turns.
+    pub(super) fn durable_pages(&mut self, turns: usize) -> Vec<(RequestId, Option<Paged>)> {
+        for (wait, ..) in &mut self.listed {
+            *wait = wait.saturating_sub(turns);
+        }
+        let durable = self.listed.partition_point(|(wait, ..)| *wait == 0);
+        self.listed.drain(..durable).map(|(_, id, paged)| (id, paged)).collect()
+    }
+
     /// What a copy of the disk has, and whether a bit of it was flipped.
     pub(super) fn copy(&self) -> (MemStorage, bool) {
         (self.disk.clone(), self.is_rotten)
@@ -135,6 +145,7 @@ impl Seat {
         (self.is_woken, self.syncs) = (false, false);
         self.inbox.clear();
         self.unsynced.clear();
+        self.listed.clear();
         self.node = Node::open(config.clone(), &self.disk, origin)?;
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! A node's turn, what becomes of what it says, and what must hold after each.
 
-use super::clients::Pending;
 use super::draw::SECOND;
 use super::seat::{Seat, node_id, place_of};
-use super::{Event, World};
-use crate::checker::Asked;
+use super::{Event, Pending, World};
 use crate::faults::Fault;
+use crate::history::{Asked, Fact};
 use crate::trace::hash_turn;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
@@ -97,17 +96,23 @@ impl World {
     ) -> Result<(), String> {
         let made = self.made(at, shard, author);
         if made == before {
+            let replica = self.seats[at].node.replica(shard).expect("there is such a shard");
+            if let Some(pending) =
+                self.requests.get_mut(&id).filter(|pending| pending.question.asked != Asked::Read)
+            {
+                pending.rests_on = (shard, replica.vector().iter().collect());
+            }
             return Ok(());
         }
         if made != before + 1 {
             return Err(format!("n{} makes {} deltas of one request", at + 1, made - before));
         }
         let dot = meridian_core::id::Dot::new(author, made);
-        if !self.dots.insert((shard, dot)) {
+        if !self.dots.insert((shard, dot)) && !self.options.only_history {
             return Err(format!("n{} makes {dot:?} of {shard:?}, which was made before", at + 1));
         }
         if let Some(pending) = self.requests.get_mut(&id) {
-            pending.dot = Some((shard, dot));
+            (pending.made, pending.rests_on) = (true, (shard, vec![dot]));
         }
         Ok(())
     }
@@ -143,34 +148,31 @@ impl World {
                 _ => {}
             }
         }
+        for (id, paged) in self.seats[at].durable_pages(turns) {
+            self.answer_page(id, paged);
+        }
         self.sync_if_idle(at);
         Ok(())
     }
 
     fn answer(&mut self, id: RequestId, reply: &Reply) -> Result<(), String> {
         let Some(pending) = self.requests.remove(&id) else { return Ok(()) };
-        let now_us = self.now_us;
-        let entries = &mut self.history.entries[pending.entries.clone()];
-        let ended = self.clients.hear(&pending, entries, reply);
-        for (entry, ended) in entries.iter_mut().zip(ended) {
-            entry.ended = Some((now_us, ended));
-            entry.changed_nothing = pending.dot.is_none();
-            let always_makes = matches!(
-                entry.asked,
-                Asked::Put { .. } | Asked::Add(_) | Asked::Enable | Asked::Increment(_)
-            );
-            if entry.changed_nothing && entry.was_applied() && always_makes {
-                return Err(format!(
-                    "{:?} of {} was acknowledged, and made no delta",
-                    entry.asked, entry.subject
-                ));
-            }
+        let Pending { client, op, question, made, rests_on: (shard, dots) } = pending;
+        let end = self.clients.hear(client, &question, reply);
+        self.history.ops[op].ended = Some((self.now_us, end));
+        if !matches!(reply, Reply::Written { .. }) {
+            return Ok(());
         }
-        let Pending { entries, dot, .. } = pending;
-        self.deltas.extend(
-            dot.into_iter().flat_map(|(shard, dot)| entries.clone().map(move |entry| (entry, shard, dot))),
-        );
-        Ok(())
+        for dot in dots {
+            let resting = self.resting.entry((shard, dot.origin)).or_default();
+            resting.entry(dot.seq).or_default().push(self.history.ops[op].op);
+        }
+        match question.always_makes() && !made && !self.options.only_history {
+            true => {
+                Err(format!("{:?} of {} was acknowledged, and made no delta", question.asked, question.key))
+            }
+            false => Ok(()),
+        }
     }
 
     fn send(&mut self, from: usize, to: usize, message: &Message) {
@@ -246,7 +248,13 @@ impl World {
                 Output::Quarantined { .. } if is_rotten => self.figures.quarantines += 1,
                 Output::Unread { .. } if is_rotten => {}
                 Output::Repaired { .. } => self.figures.repairs += 1,
-                Output::Refilled { .. } => self.excuse(),
+                Output::Refilled { lost, .. } => {
+                    if *lost > 0 {
+                        self.history.facts.push((self.now_us, Fact::Replaced { node: at as u32 + 1 }));
+                    }
+                    self.excuse();
+                }
+                _ if self.options.only_history => {}
                 complaint => return Err(format!("n{}: a complaint: {complaint:?}", at + 1)),
             }
         }
@@ -255,6 +263,9 @@ impl World {
 
     /// After a turn: replicas of equal version vectors hold the same, and limits are kept.
     fn check(&mut self, at: usize, turn: &Turn) -> Result<(), String> {
+        if self.options.only_history {
+            return Ok(());
+        }
         let Seat { node, wall_ms_highest, .. } = &self.seats[at];
         // One more millisecond: the counter of a stamp may run over.
         let bound = Hlc::from_ms(wall_ms_highest + self.weather.config.clock_skew_ms_max + 1);
@@ -307,17 +318,12 @@ impl World {
 
     /// Acknowledged writes that no disk holds any more, after one was destroyed.
     pub(super) fn excuse(&mut self) {
-        let World { seats, deltas, history, .. } = self;
-        let is_held = |shard: ShardId, dot| {
-            seats
-                .iter()
-                .any(|seat| seat.node.replica(shard).is_some_and(|replica| replica.vector().covers(dot)))
-        };
-        deltas.retain(|(entry, shard, dot)| {
-            let held = is_held(*shard, *dot);
-            history.entries[*entry].excused |= !held;
-            held
-        });
+        let World { seats, resting, history, now_us, .. } = self;
+        for ((shard, origin), resting) in resting {
+            let held = seats.iter().filter_map(|seat| Some(seat.node.replica(*shard)?.vector().at(*origin)));
+            let lost = resting.split_off(&(held.max().unwrap_or(0) + 1));
+            history.facts.extend(lost.into_values().flatten().map(|op| (*now_us, Fact::Destroyed { op })));
+        }
     }
 }
 
