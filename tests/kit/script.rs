@@ -27,10 +27,11 @@
 //! | `exchange`, `tick MS` | everything arrives until all is quiet; time passes and all nodes notice |
 //! | `unsynced n1`, `crash n1 KEPT` | its disk syncs nothing any more; its power fails, and so many turns stay |
 //! | `restart n1`, `wipe n1`, `clone n1 n2`, `reconnect n1 n2` | starts again; on an empty disk; n2 comes back with a copy of n1's disk |
+//! | `damage n1`, `refill n1` | a bit of its first member or slot flips; it is to fill a damaged replica again |
 //! | `log n1` | how many deltas its log holds |
 //! | `vectors` | how many deltas each has applied, and who has applied the same and holds the same |
 
-use crate::lab::{Lab, config, node_id};
+use crate::lab::{Lab, SHARD, config, node_id};
 use crate::writes::{add, clear, disable, enable, field, increment, observe, put, remove, reset};
 use meridian_core::cell::Type;
 use meridian_core::codec::Encode;
@@ -136,6 +137,11 @@ impl Stage {
             "wipe" => {
                 self.lab.wipe(at);
                 self.introduce(at);
+            }
+            "damage" => self.lab.damage_cell(at),
+            "refill" => {
+                let origin = self.lab.fresh_origin();
+                self.lab.step(at, Input::Refill { shard: SHARD, origin });
             }
             "log" => return Ok(vec![format!("{} deltas", self.lab.rows(at, Space::Log).len())]),
             _ => return Err("it is not understood".into()),

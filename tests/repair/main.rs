@@ -7,10 +7,11 @@
 //! - `walk`: what it costs, and how fast it may go;
 //! - `interrupted`: it breaks off at any step, or is told again what it was told before, or lies;
 //! - `meanwhile`: what else arrives and is written while it goes on;
-//! - `refill`: a replica with a damaged row;
+//! - `refill`: a replica with a damaged row; `alone`: one of which nobody else holds anything;
 //! - `log`: how logs are cut;
 //! - `trees`: how trees are kept, counted and compared.
 
+mod alone;
 mod bench;
 mod interrupted;
 mod log;

@@ -69,7 +69,7 @@ fn damaged(config: Config) -> Lab {
     lab
 }
 
-fn notice(lab: &mut Lab) {
+pub(crate) fn notice(lab: &mut Lab) {
     for key in ["tags", "hits"] {
         lab.ask(N1, key, Operation::Read(ReadRequest::default()));
     }
@@ -83,7 +83,7 @@ fn undamaged() -> Rows {
     lab.content(N1)
 }
 
-fn refill(lab: &mut Lab) -> OriginId {
+pub(crate) fn refill(lab: &mut Lab) -> OriginId {
     let origin = lab.fresh_origin();
     lab.step(N1, Input::Refill { shard: SHARD, origin });
     origin
@@ -161,7 +161,7 @@ fn nothing_is_emptied_while_no_peer_has_what_the_log_lacks() {
     lab.reads("only-here", ["second"; 3]);
 }
 
-fn stays_quarantined(lab: &Lab, why: &str) {
+pub(crate) fn stays_quarantined(lab: &Lab, why: &str) {
     assert_eq!(*lab.replica(N1).standing(), Standing::Quarantined, "{why}");
 }
 
@@ -227,7 +227,7 @@ fn at_each_step(config: Config, mut interrupt: impl FnMut(Lab, &Step)) {
 }
 
 /// The shell of n1 does its part until it is in service.
-fn revive(lab: &mut Lab) {
+pub(crate) fn revive(lab: &mut Lab) {
     lab.works = true;
     lab.unsynced = None;
     (0..3).for_each(|at| {

@@ -9,8 +9,8 @@ use crate::history::{Asked, End, Fact, Kind, Listing, Ret};
 use meridian_core::codec::Encode;
 use meridian_core::id::{OriginId, RequestId, ShardId};
 use meridian_core::node::{Input, Operation, Output, Reply};
-use meridian_core::replica::Replica;
 use meridian_core::replica::read::ReadRequest;
+use meridian_core::replica::{Replica, Standing};
 use meridian_core::storage::MemStorage;
 use std::collections::BTreeSet;
 
@@ -154,15 +154,19 @@ impl World {
         Ok(())
     }
 
-    /// A replica is out of service, and no other one that serves, and holds anything, has all that its own log has lost.
+    /// A damaged replica that only another disk helps: no other one that serves has all that its own log has lost; or what was to take the
+    /// place of its rows is damaged as well.
     fn is_hopeless(&self, at: usize, shard: ShardId) -> bool {
         let replica = |at: usize| self.seats[at].node.replica(shard).expect("there is such a shard");
         let helps = |other: usize| {
-            let vector = replica(other).vector();
             let serves = other != at && !replica(other).is_out_of_service();
-            serves && !vector.is_empty() && vector.includes(replica(at).low())
+            serves && replica(other).vector().includes(replica(at).low())
         };
-        replica(at).is_out_of_service() && !(0..self.seats.len()).any(helps)
+        match replica(at).standing() {
+            Standing::Ruined => true,
+            Standing::Quarantined => !(0..self.seats.len()).any(helps),
+            _ => false,
+        }
     }
 
     /// All rows of all replicas are the same, byte for byte in canonical form, and their trees say so.

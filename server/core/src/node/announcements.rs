@@ -6,7 +6,8 @@
 //! - of every shard to every peer once in `announce_all_ms`, a portion at a time: an announcement may be lost too.
 //!
 //! With what it has a node says the root of its tree: who has the same compares. Of a shard that is out of service it says that
-//! it has nothing, as soon as that is so: nobody may count on it. One of which nothing is held is not announced.
+//! it has nothing and knows no root, as soon as that is so: nobody may count on it. One of which nothing is held is not announced,
+//! but to a peer that says so of its own: that one looks for a source, and learns that there is none better (`refill`).
 
 use super::{Config, Node, Now, Output};
 use crate::id::{NodeId, ShardId};
@@ -81,18 +82,27 @@ impl Node {
         }
     }
 
+    /// A peer's replica is out of service: it is told so where nothing is held here, for this is announced to nobody else.
+    pub(super) fn announce_nothing(&mut self, shard: ShardId, to: NodeId) {
+        let replica = &self.shard(shard).replica;
+        if !replica.is_out_of_service() && replica.vector().is_empty() {
+            self.say(shard, to);
+        }
+    }
+
     fn announce(&mut self, shard: ShardId, to: NodeId) {
         let replica = &self.shard(shard).replica;
-        if replica.is_out_of_service() {
-            let message = Message::Have { shard, vector: VersionVector::default(), root: None };
-            self.turn.outputs.push(Output::Send { to, message });
-            return;
+        if replica.is_out_of_service() || !replica.vector().is_empty() {
+            self.say(shard, to);
         }
-        if replica.vector().is_empty() {
-            return;
-        }
-        let root = replica.tree().map(|tree| merkle::short(tree.root()));
-        let message = Message::Have { shard, vector: replica.vector().clone(), root };
-        self.turn.outputs.push(Output::Send { to, message });
+    }
+
+    fn say(&mut self, shard: ShardId, to: NodeId) {
+        let replica = &self.shard(shard).replica;
+        let (vector, root) = match replica.is_out_of_service() {
+            true => (VersionVector::default(), None),
+            false => (replica.vector().clone(), replica.tree().map(|tree| merkle::short(tree.root()))),
+        };
+        self.turn.outputs.push(Output::Send { to, message: Message::Have { shard, vector, root } });
     }
 }

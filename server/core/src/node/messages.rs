@@ -35,8 +35,12 @@ impl Node {
                 self.upkeep.hear(from, shard, vector.clone(), root);
                 let compared = self.compare(from, shard, &vector, root);
                 match in_service {
+                    true if vector.is_empty() && root.is_none() => {
+                        self.have(now, from, shard, vector);
+                        self.announce_nothing(shard, from);
+                    }
                     true => self.have(now, from, shard, vector),
-                    false => self.refill_from(now, shard, from),
+                    false => self.refill_from_any(now, shard),
                 }
                 compared
             }

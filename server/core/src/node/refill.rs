@@ -8,7 +8,10 @@
 //! ```
 //!
 //! - Nothing is removed before all that a peer has is staged here, and with what the own log has that must be all that the
-//!   replica had. So two replicas that are damaged at once give up nothing on each other's word.
+//!   replica had. So two replicas that are damaged at once give up nothing on each other's word: the one that is asked says at once
+//!   that it is out of service.
+//! - A peer that is in service and holds nothing is a source too, of nothing, where the own log reaches back to the first delta and
+//!   no peer that can be reached has more.
 //! - From `Emptying` on no peer is needed, and a restart goes on where it was.
 //! - Deltas that only the own log had are held while the replica is emptied, and applied in the end.
 
@@ -31,20 +34,36 @@ impl Node {
             return;
         }
         self.upkeep.refilling.entry(shard).or_insert(origin);
-        let peers: Vec<NodeId> = self.pulls.peers().collect();
+        self.refill_from_any(now, shard);
+    }
+
+    /// A damaged replica that is to be filled again wants it from each peer that can help.
+    pub(super) fn refill_from_any(&mut self, now: Now, shard: ShardId) {
+        if !self.upkeep.refills(shard) {
+            return;
+        }
+        let peers: Vec<NodeId> = self.pulls.peers().filter(|peer| self.helps(shard, *peer)).collect();
         for peer in peers {
-            self.refill_from(now, shard, peer);
+            self.want_repair(now, shard, peer);
         }
     }
 
-    /// A damaged replica that is to be filled again wants it from a peer that has all that the own log lacks.
-    pub(super) fn refill_from(&mut self, now: Now, shard: ShardId, peer: NodeId) {
+    /// Whether a peer has said to have all that the own log of a damaged replica lacks.
+    pub(super) fn helps(&self, shard: ShardId, peer: NodeId) -> bool {
         let low = self.shard(shard).replica.low();
-        let known = self.upkeep.known(peer, shard);
-        let helps = known.is_some_and(|vector| !vector.is_empty() && vector.includes(low));
-        if helps && self.upkeep.refills(shard) {
-            self.want_repair(now, shard, peer);
+        match self.upkeep.heard(peer, shard) {
+            Some((vector, _)) if !vector.is_empty() => vector.includes(low),
+            // In service, and it holds nothing. One that is out of service knows no root.
+            Some((_, Some(_))) => self.suffices_alone(shard),
+            _ => false,
         }
+    }
+
+    /// Whether the own log of a damaged replica is all that there is: it reaches back to the first delta, and every peer that can be
+    /// reached has said that it holds nothing, or is out of service as well.
+    pub(super) fn suffices_alone(&self, shard: ShardId) -> bool {
+        let has_nothing = |peer| self.upkeep.heard(peer, shard).is_some_and(|(vector, _)| vector.is_empty());
+        self.shard(shard).replica.low().is_empty() && self.pulls.peers().all(has_nothing)
     }
 
     /// All that a peer has is staged: a damaged replica removes its own rows.

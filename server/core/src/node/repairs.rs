@@ -155,7 +155,8 @@ impl Node {
             return;
         }
         let sources = self.repairs.wanted.get(&shard).into_iter().flatten();
-        let due = sources.filter(|(_, not_before_ms)| **not_before_ms <= now.mono_ms);
+        let helps = |from: NodeId| !refills || self.helps(shard, from);
+        let due = sources.filter(|(from, not_before_ms)| **not_before_ms <= now.mono_ms && helps(**from));
         let Some((_, from)) = due.map(|(from, at_ms)| (*at_ms, *from)).min() else { return };
         let known = self.upkeep.known(from, shard);
         if !refills && known.is_some_and(|vector| !replica.lacks(vector)) {
@@ -314,6 +315,7 @@ impl Node {
         let fits = with_author <= ORIGINS_MAX;
         // A damaged replica gives up what it holds for this: together with what its log holds it must be all that it had.
         let useful = match replica.is_out_of_service() {
+            true if theirs.is_empty() => self.suffices_alone(shard),
             true => theirs.includes(replica.low()),
             false => replica.lacks(&theirs),
         };

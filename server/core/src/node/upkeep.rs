@@ -87,6 +87,11 @@ impl Upkeep {
         Some(&self.known.get(&peer)?.get(&shard)?.0)
     }
 
+    /// The same, and the root that it said with it.
+    pub(super) fn heard(&self, peer: NodeId, shard: ShardId) -> Option<&(VersionVector, Option<u64>)> {
+        self.known.get(&peer)?.get(&shard)
+    }
+
     /// A peer has come: what it said before may be of a disk that it does not have any more.
     pub(super) fn peer_up(&mut self, peer: NodeId) {
         self.known.remove(&peer);
