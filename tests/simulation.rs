@@ -5,7 +5,7 @@ use meridian_tests::checker;
 use meridian_tests::faults::{FAULTS, Fault};
 use meridian_tests::history::{Asked, End, Fact, History, Kind, Listed, Op, Ret, Seen};
 use meridian_tests::seeds::cores;
-use meridian_tests::sim::{self, Failure, Figures, Options};
+use meridian_tests::sim::{self, Cause, Failure, Figures, Options};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -34,19 +34,26 @@ fn two_cluster_hours_go_by_without_a_violation() {
         figures.quarantines,
         figures.repeats,
         figures.pages,
+        figures.full,
+        figures.refused,
     ];
     assert!(happened.iter().all(|count| *count > 10), "too little happened: {figures}");
-    assert!(figures.excused * 10 < figures.requests, "too much is excused to be judged: {figures}");
+    // At most one request in so many may have been a write that is excused, for each cause.
+    for ((cause, _), (lost, one_in)) in Cause::ALL.iter().zip(figures.excused.iter().zip(EXCUSED_ONE_IN)) {
+        assert!(lost * one_in < figures.requests, "{cause:?} excuses too much to be judged: {figures}");
+    }
 }
 
-/// Planted bugs that no run of the simulator shows yet. The schedules of `model` catch them.
-const NOT_YET: [&str; 2] = ["announcement-skipped", "mask-forgotten"];
-/// Within so many seeds each of the others must be caught.
+/// Of each cause why an acknowledged write may be gone, in their order. Disks are replaced most where networks are worst: with one message in
+/// four lost, replicas are seconds behind, and so much has only the disk that goes. Nothing else destroys whole disks before the end.
+const EXCUSED_ONE_IN: [u64; Cause::ALL.len()] = [5, 1_000, 100, 1_000];
+
+/// Within so many seeds each must be caught.
 const SEEDS_TO_CATCH: u64 = 300;
 
 #[test]
 fn planted_bugs_are_caught() {
-    for (name, bug) in FAULTS.into_iter().filter(|(name, _)| !NOT_YET.contains(name)) {
+    for (name, bug) in FAULTS {
         let options = Options { hours: 0.01, bug: Some(bug), ..Options::default() };
         let (_, failures) = run_all(SEEDS_TO_CATCH, &options);
         let first = failures.iter().map(|failure| failure.seed).min();

@@ -93,8 +93,8 @@ struct Told {
     /// Simulated hours with faults.
     #[arg(long, default_value_t = Options::default().hours)]
     hours: f64,
-    /// A kind of fault to leave out, again for each: loss, doubling, reordering, partition, crash, pause, slow-disk, wipe, old-image, clone,
-    /// rot, clock.
+    /// A kind of fault to leave out, again for each: loss, doubling, reordering, partition, crash, pause, slow-disk, full-disk, wipe,
+    /// old-image, clone, rot, clock.
     #[arg(long)]
     without: Vec<Kind>,
     /// Most nodes.

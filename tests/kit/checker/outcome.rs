@@ -11,8 +11,9 @@ pub const NAME: &str = "outcome";
 pub const PATIENCE_US_MAX: u64 = 10_000_000;
 
 /// How a request can be refused: codes of the API, and `unreachable` where nobody listened.
-const REFUSALS: [&str; 7] = [
+const REFUSALS: [&str; 8] = [
     "unreachable",
+    "disk_full",
     "quarantined",
     "context_required",
     "context_too_old",

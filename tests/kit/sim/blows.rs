@@ -1,13 +1,15 @@
 //! Faults that come and go.
 
 use super::draw::Kind;
+use super::ledger::Due;
+use super::losses::{Cause, Rot};
 use super::seat::Seat;
 use super::{Event, World};
 use crate::faults::Fault;
 use crate::history::Fact;
 use meridian_core::id::OriginId;
 use meridian_core::planted::Bug;
-use meridian_core::storage::{MemStorage, Space};
+use meridian_core::storage::MemStorage;
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 
@@ -17,6 +19,8 @@ pub(super) enum Relief {
     Mend(Vec<(usize, usize)>),
     /// A disk is as fast as it was.
     Fast(usize),
+    /// A disk has room again.
+    Room(usize),
 }
 
 impl World {
@@ -27,7 +31,7 @@ impl World {
     }
 
     /// How long this one lasts.
-    fn lasts_us(&mut self) -> u64 {
+    pub(super) fn lasts_us(&mut self) -> u64 {
         self.chance.blows.random_range(1..2 * self.weather.blow_lasts_us)
     }
 
@@ -41,6 +45,8 @@ impl World {
         self.trace(|_| format!("{kind} at n{}", at + 1));
         match kind {
             Kind::Partition => self.part(at),
+            // Some wait for a moment at which something is under way.
+            Kind::Crash if self.chance.blows.random() => self.seats[at].dies_at_work = true,
             Kind::Crash => self.crash(at)?,
             Kind::Pause => {
                 let us = self.lasts_us();
@@ -49,18 +55,21 @@ impl World {
             Kind::SlowDisk => {
                 self.seats[at].slowness =
                     *[10, 100, 1_000].choose(&mut self.chance.blows).expect("not empty");
-                let us = self.lasts_us();
-                self.due_in(us, Event::Relief(Relief::Fast(at)));
+                if !self.ledger.has(Due::Fast { seat: at }) {
+                    let us = self.lasts_us();
+                    self.due_in(us, Event::Relief(Relief::Fast(at)));
+                }
             }
-            Kind::Wipe => self.replace_disk(at, (MemStorage::default(), false))?,
+            Kind::FullDisk => self.fill_disk(at),
+            Kind::Wipe => self.replace_disk(at, Default::default(), Cause::Replaced)?,
             Kind::OldImage => match self.seats[at].image.take() {
-                Some(image) => self.replace_disk(at, image)?,
+                Some(image) => self.replace_disk(at, image, Cause::Replaced)?,
                 None => self.seats[at].image = Some(self.seats[at].copy()),
             },
             Kind::Clone => {
                 let from = self.chance.blows.random_range(0..self.seats.len());
                 let copy = self.seats[from].copy();
-                self.replace_disk(at, copy)?;
+                self.replace_disk(at, copy, Cause::Replaced)?;
             }
             Kind::Rot => self.rot(at),
             Kind::Clock => self.seats[at].clock.ahead_ms = self.chance.blows.random_range(-5_000..5_000),
@@ -78,6 +87,7 @@ impl World {
                 }
             }
             Relief::Fast(at) => self.seats[at].slowness = 1,
+            Relief::Room(at) => self.seats[at].room = None,
         }
     }
 
@@ -109,24 +119,21 @@ impl World {
     pub(super) fn crash(&mut self, at: usize) -> Result<(), String> {
         let unsynced = self.seats[at].disk.unsynced();
         let kept = self.chance.blows.random_range(0..=unsynced);
-        self.end_process(at, kept)?;
-        // What the others had written and not synced of a disk that was destroyed may be gone with this.
-        self.excuse();
-        Ok(())
+        self.end_process(at, kept)
     }
 
     fn end_process(&mut self, at: usize, kept: usize) -> Result<(), String> {
         let drawn = OriginId(self.chance.blows.random());
-        let Seat { is_rotten, .. } = self.seats[at];
         let origin = match self.options.bug {
             Some(Fault::Engine(Bug::OriginReused)) => self.seats[at].node.origin(),
             _ => drawn,
         };
         if let Err(error) = self.seats[at].end(&self.weather.config, kept, origin) {
-            if !is_rotten {
+            let Seat { rot, disk, .. } = &self.seats[at];
+            if !rot.is_in_log(disk) {
                 return Err(format!("n{}: a healthy disk does not open: {error}", at + 1));
             }
-            return self.replace_disk(at, (MemStorage::default(), false));
+            return self.replace_disk(at, Default::default(), Cause::Unopened);
         }
         for other in 0..self.seats.len() {
             if self.connected.remove(&(at.min(other), at.max(other))) {
@@ -135,40 +142,30 @@ impl World {
                 self.give(other, meridian_core::node::Input::PeerDown(peer));
             }
         }
-        let us = self.lasts_us();
-        self.due_in(us, Event::Start { seat: at });
+        self.start_later(at);
         Ok(())
     }
 
-    /// A machine comes back with another disk, of which a bit may be flipped.
+    /// A machine that is down will be started.
+    pub(super) fn start_later(&mut self, at: usize) {
+        let (run, us) = (self.seats[at].run, self.lasts_us());
+        self.due_in(us, Event::Start { seat: at, run });
+    }
+
+    /// A machine comes back with another disk, with which something may be wrong.
     pub(super) fn replace_disk(
         &mut self,
         at: usize,
-        (disk, is_rotten): (MemStorage, bool),
+        (disk, rot): (MemStorage, Rot),
+        cause: Cause,
     ) -> Result<(), String> {
+        self.figures.replaced += 1;
         let seat = &mut self.seats[at];
-        (seat.disk, seat.is_rotten) = (disk, is_rotten);
+        (seat.disk, seat.rot) = (disk, rot);
         let kept = seat.disk.unsynced();
         self.history.facts.push((self.now_us, Fact::Replaced { node: at as u32 + 1 }));
         self.end_process(at, kept)?;
-        self.excuse();
+        self.excuse(cause);
         Ok(())
-    }
-
-    /// A bit of a row is flipped.
-    fn rot(&mut self, at: usize) {
-        let space =
-            *[Space::Head, Space::Cell, Space::Log].choose(&mut self.chance.blows).expect("not empty");
-        let seat = &mut self.seats[at];
-        let rows: Vec<Vec<u8>> = seat.disk.rows(space).map(|(row, _)| row.to_vec()).collect();
-        let Some(row) = rows.choose(&mut self.chance.blows) else { return };
-        seat.is_rotten = true;
-        let (byte, bit) = (self.chance.blows.random_range(0..64_usize), self.chance.blows.random_range(0..8));
-        seat.disk.damage(space, row, |value| {
-            let length = value.len().max(1);
-            if let Some(byte) = value.get_mut(byte % length) {
-                *byte ^= 1 << bit;
-            }
-        });
     }
 }

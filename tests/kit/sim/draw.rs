@@ -1,5 +1,6 @@
 //! What a seed draws: how many nodes there are, how bad the world is, and which kinds of faults there are at all.
 
+use super::turns::PORTION_US;
 use crate::faults::Fault;
 use meridian_core::merkle::Seed;
 use meridian_core::name::ShardCount;
@@ -10,6 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use std::fmt;
 use std::str::FromStr;
 
+/// How many times the usual time a peer is given at most that has left pulls unanswered (`node/pulls.rs`).
+const LATE: u64 = 64;
 /// A second, in microseconds.
 pub(super) const SECOND: u64 = 1_000_000;
 
@@ -30,6 +33,8 @@ pub enum Kind {
     Pause,
     /// A disk's syncs take long.
     SlowDisk,
+    /// A disk has no room for a while.
+    FullDisk,
     /// A node comes back with an empty disk.
     Wipe,
     /// A node comes back with an old image of its disk.
@@ -44,7 +49,7 @@ pub enum Kind {
 
 impl Kind {
     /// All, with their names on the command line.
-    pub const ALL: [(&'static str, Kind); 12] = [
+    pub const ALL: [(&'static str, Kind); 13] = [
         ("loss", Kind::Loss),
         ("doubling", Kind::Doubling),
         ("reordering", Kind::Reordering),
@@ -52,6 +57,7 @@ impl Kind {
         ("crash", Kind::Crash),
         ("pause", Kind::Pause),
         ("slow-disk", Kind::SlowDisk),
+        ("full-disk", Kind::FullDisk),
         ("wipe", Kind::Wipe),
         ("old-image", Kind::OldImage),
         ("clone", Kind::Clone),
@@ -181,17 +187,44 @@ impl Weather {
         self.kinds.contains(&kind)
     }
 
-    /// How long all nodes may take to agree once all faults are off, where one lacks so many deltas. Whose last message was lost waits
-    /// until all is announced once more; then it takes some seconds and ten round trips. Where limits are tiny, each delta may take round
-    /// trips of its own, and repairs begin anew.
-    pub(super) fn patience_us(&self, behind: u64) -> u64 {
+    /// How long all nodes may take to agree once all faults are off. Whose last message was lost waits until all is announced once more; then
+    /// it takes some seconds and ten round trips. Add to that:
+    ///
+    /// - where messages were lost, a pull that was lost just before is given [`LATE`] times the usual time until it counts as lost: so
+    ///   long nobody else is asked;
+    ///
+    /// and where limits are tiny:
+    ///
+    /// - each delta that is lacked may be an answer of its own, and be turned away once before its turn has come: two round trips;
+    /// - where logs are cut, or empty replicas are repaired at once, a node may be repaired from each other one, one after the other. In each
+    ///   repair every row may be an answer of its own, and `repair_known_max` own rows a request; for each request the source reads
+    ///   all rows, a portion at a time.
+    pub(super) fn patience_us(&self, lag: Lag) -> u64 {
         let round_trip_us = 2 * (self.delay_us + self.jitter_us) + 2 * self.sync_us;
-        let ordinary_us = self.config.announce_all_ms * 1_000 + 5 * SECOND + 10 * round_trip_us;
-        match self.is_tiny {
-            true => ordinary_us + 20 * SECOND + behind * 2 * round_trip_us,
-            false => ordinary_us,
+        let loses = [Kind::Loss, Kind::Partition].iter().any(|kind| self.has(*kind));
+        let late_us = if loses { LATE * self.config.pull_retry_ms * 1_000 } else { 0 };
+        let ordinary_us = self.config.announce_all_ms * 1_000 + 5 * SECOND + 10 * round_trip_us + late_us;
+        if !self.is_tiny {
+            return ordinary_us;
         }
+        let pulls_us = lag.deltas * 2 * round_trip_us;
+        let requests = 1 + lag.rows / self.config.repair_known_max as u64;
+        let reading_us = lag.rows.div_ceil(self.config.portion_rows as u64) * PORTION_US;
+        let repair_us = (lag.rows + requests) * round_trip_us + requests * reading_us;
+        let repairs = if lag.is_cut { self.nodes as u64 - 1 } else { 0 };
+        ordinary_us + pulls_us + repairs * (repair_us + self.config.pull_retry_ms * 1_000)
     }
+}
+
+/// How far nodes are apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lag {
+    /// The most deltas that one node lacks.
+    pub(super) deltas: u64,
+    /// The most rows that one node holds.
+    pub(super) rows: u64,
+    /// Logs may not have what is lacked, or are not asked for it.
+    pub(super) is_cut: bool,
 }
 
 /// Limits are tiny on some seeds, so that each is reached.

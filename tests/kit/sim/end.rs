@@ -1,19 +1,23 @@
 //! The end: faults are off, all must agree within a stated time, and then the history is judged.
 
+use super::World;
 use super::clients::{Asks, Page, Question, code, request, seen};
-use super::draw::SECOND;
+use super::draw::{Lag, SECOND};
+use super::losses::Cause;
 use super::pages::Paged;
-use super::{Event, World};
 use crate::checker;
 use crate::history::{Asked, End, Fact, Kind, Listing, Ret};
 use meridian_core::codec::Encode;
 use meridian_core::id::{OriginId, RequestId, ShardId};
-use meridian_core::node::{Input, Operation, Output, Reply};
+use meridian_core::node::{Config, Input, Operation, Output, Reply};
 use meridian_core::replica::read::ReadRequest;
 use meridian_core::replica::{Replica, Standing};
-use meridian_core::storage::MemStorage;
+use meridian_core::storage::Space;
+use meridian_core::types::Refusal;
 use std::collections::BTreeSet;
 
+/// How long nobody writes before faults end: what is known to be lacking is pulled then, and what only a lost message told is not known.
+const SILENCE_US: u64 = 8 * SECOND;
 /// How often it is looked whether all agree.
 const LOOK_US: u64 = SECOND / 10;
 /// How long a check of all rows may keep a node busy.
@@ -24,18 +28,20 @@ impl World {
     pub(super) fn come_to_an_end(&mut self) -> Result<(), String> {
         self.figures.simulated_us = self.now_us;
         self.is_ending = true;
+        // Nobody writes any more. What changed last is said, pulled and announced while a network that loses messages loses every other one.
+        self.weather.loss = self.weather.loss.min(2);
+        self.go_on_until(self.now_us + SILENCE_US)?;
         self.network.calm();
+        self.empty_disks()?;
         for at in 0..self.seats.len() {
-            self.seats[at].slowness = 1;
-            self.due_in(0, Event::Start { seat: at });
-            for other in 0..at {
-                self.due_in(SECOND, Event::Look { one: other, other: at });
-            }
+            (self.seats[at].slowness, self.seats[at].dies_at_work) = (1, false);
+            self.start(at);
+            (0..at).for_each(|other| self.look_soon(other, at));
         }
         // A pause has an end of its own.
         let paused_until_us = self.seats.iter().map(|seat| seat.paused_until_us).max().unwrap_or(0);
         self.go_on_until(paused_until_us)?;
-        let (began_us, patience_us) = (self.now_us, self.weather.patience_us(self.behind()));
+        let (mut began_us, mut patience_us) = (self.now_us, self.weather.patience_us(self.lag()));
         while !self.all_agree() || !self.requests.is_empty() {
             let waited_us = self.now_us - began_us;
             if waited_us > patience_us {
@@ -48,12 +54,14 @@ impl World {
                     self.standing()
                 ));
             }
-            if waited_us > patience_us / 2 {
-                self.replace_hopeless_disks()?;
+            // An empty disk is a fault like others: the time begins anew.
+            if waited_us > patience_us / 2 && self.replace_hopeless_disks()? {
+                (began_us, patience_us) = (self.now_us, self.weather.patience_us(self.lag()));
             }
             self.go_on_until(self.now_us + LOOK_US)?;
         }
         let agreed_us = self.now_us - began_us;
+        self.figures.patience_percent_max = agreed_us * 100 / patience_us;
         match self.weather.is_tiny {
             true => self.figures.agreed_tiny_us_max = agreed_us,
             false => self.figures.agreed_us_max = agreed_us,
@@ -136,22 +144,33 @@ impl World {
         origins.into_iter().map(|origin| most(origin).saturating_sub(own.at(origin))).sum()
     }
 
-    /// The most deltas that one node lacks.
-    fn behind(&self) -> u64 {
-        let of_node = |at| self.shards().map(|shard| self.lacks(at, shard)).sum();
-        (0..self.seats.len()).map(of_node).max().unwrap_or(0)
+    /// How far nodes are apart.
+    fn lag(&self) -> Lag {
+        let lacked = |at| self.shards().map(|shard| self.lacks(at, shard)).sum();
+        let rows = |at: usize| {
+            let disk = &self.seats[at].disk;
+            (disk.rows(Space::Head).count() + disk.rows(Space::Cell).count()) as u64
+        };
+        let seats = || 0..self.seats.len();
+        let config = &self.weather.config;
+        Lag {
+            deltas: seats().map(lacked).max().unwrap_or(0),
+            rows: seats().map(rows).max().unwrap_or(0),
+            is_cut: self.figures.cut > 0 || config.repair_empty_min < Config::default().repair_empty_min,
+        }
     }
 
-    /// Damaged replicas that nobody can help: somebody puts in other disks.
-    fn replace_hopeless_disks(&mut self) -> Result<(), String> {
+    /// Damaged replicas that nobody can help: somebody puts in other disks. Whether there were any.
+    fn replace_hopeless_disks(&mut self) -> Result<bool, String> {
+        let before = self.figures.hopeless;
         for at in 0..self.seats.len() {
-            if self.seats[at].is_rotten && self.shards().any(|shard| self.is_hopeless(at, shard)) {
+            if self.shards().any(|shard| self.is_hopeless(at, shard)) {
                 self.figures.hopeless += 1;
-                self.replace_disk(at, (MemStorage::default(), false))?;
-                self.due_in(0, Event::Start { seat: at });
+                self.replace_disk(at, Default::default(), Cause::Hopeless)?;
+                self.start(at);
             }
         }
-        Ok(())
+        Ok(self.figures.hopeless > before)
     }
 
     /// A damaged replica that only another disk helps: no other one that serves has all that its own log has lost; or what was to take the
@@ -187,12 +206,12 @@ impl World {
                 );
                 if let Err(error) = scanned {
                     // A row that rotted after it was read last.
-                    if seat.is_rotten {
+                    if seat.rotten().contains(&shard) {
                         continue;
                     }
                     return Err(format!("n{}: {error}", at + 1));
                 }
-                if !seat.is_rotten && replica.tree() != Some(&tree) {
+                if replica.tree() != Some(&tree) {
                     return Err(format!("n{}: the tree of {shard:?} is not that of its rows", at + 1));
                 }
                 if *first.get_or_insert_with(|| rows.clone()) != rows {
@@ -240,18 +259,20 @@ impl World {
     fn read(&mut self, at: usize, key: &str, kind: Kind) -> Result<(), String> {
         let operation = Operation::Read(ReadRequest::whole(None));
         let request = request(key, operation.clone());
+        let shard = self.weather.config.shards.shard_of(&request.bucket, &request.key);
+        let rotten = self.seats[at].rotten();
         let asks = Asks::Node(operation);
         let question = Question { key: key.into(), path: None, kind: Some(kind), asked: Asked::Read, asks };
         let op = self.note(self.last_client(), at, &question);
         self.seats[at].step(self.now_us, Input::Request { id: RequestId(0), request })?;
-        let turn = self.seats[at].end_turn();
+        let turn = self.seats[at].end_turn(true).expect("there is room");
         let reply = turn.outputs.into_iter().find_map(|output| match output {
             Output::Reply { reply, .. } => Some(reply),
             _ => None,
         });
         let end = match reply {
             Some(Reply::Read(found)) => End::Ok { ret: Ret::Read(seen(found.value.as_ref())), context: None },
-            Some(Reply::Refused(refusal)) if self.seats[at].is_rotten => {
+            Some(Reply::Refused(refusal @ Refusal::Quarantined)) if rotten.contains(&shard) => {
                 End::Fail { code: code(&refusal).into() }
             }
             other => return Err(format!("n{}: {key} was to be read: {other:?}", at + 1)),

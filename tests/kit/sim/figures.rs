@@ -1,6 +1,7 @@
 //! What happened in runs, and what went wrong, in numbers and words.
 
 use super::draw::{Options, SECOND};
+use super::losses::Cause;
 use std::fmt;
 
 /// What happened in runs.
@@ -18,8 +19,14 @@ pub struct Figures {
     pub repeats: u64,
     /// Pages that were listed.
     pub pages: u64,
-    /// Acknowledged writes whose only disk was destroyed.
-    pub excused: u64,
+    /// Acknowledged writes that are lost and may be, for each [`Cause`] in order.
+    pub excused: [u64; Cause::ALL.len()],
+    /// Disks that were replaced by an empty one, an old image or a copy of another.
+    pub replaced: u64,
+    /// Times that a process ended because its disk was full, and starts that failed for that.
+    pub full: u64,
+    /// Writes that were refused because a disk was nearly full.
+    pub refused: u64,
     /// Messages that were sent.
     pub messages: u64,
     /// Messages that were lost.
@@ -38,6 +45,8 @@ pub struct Figures {
     pub agreed_us_max: u64,
     /// The same where limits are tiny.
     pub agreed_tiny_us_max: u64,
+    /// The largest part of the time it may take that this took, in percent.
+    pub patience_percent_max: u64,
     /// A hash of everything that happened, in order.
     pub trace: u64,
 }
@@ -64,7 +73,10 @@ impl Figures {
         self.open += other.open;
         self.repeats += other.repeats;
         self.pages += other.pages;
-        self.excused += other.excused;
+        self.excused.iter_mut().zip(other.excused).for_each(|(sum, more)| *sum += more);
+        self.replaced += other.replaced;
+        self.full += other.full;
+        self.refused += other.refused;
         self.messages += other.messages;
         self.dropped += other.dropped;
         self.blows += other.blows;
@@ -74,33 +86,42 @@ impl Figures {
         self.cut += other.cut;
         self.agreed_us_max = self.agreed_us_max.max(other.agreed_us_max);
         self.agreed_tiny_us_max = self.agreed_tiny_us_max.max(other.agreed_tiny_us_max);
+        self.patience_percent_max = self.patience_percent_max.max(other.patience_percent_max);
         self.trace ^= other.trace;
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = self.simulated_us as f64 / SECOND as f64 / 3600.0;
-        write!(
-            f,
-            "{} runs, {hours:.2} cluster-hours: {} requests, {} left open, {} asked again, {} pages, {} acknowledged writes lost with their only disk; \
-             {} messages, {} lost; {} faults; {} repairs, {} quarantines, {} disks replaced in the end, {} deltas cut off; all agreed within {:.2} s, with tiny limits {:.2} s",
-            self.runs,
-            self.requests,
-            self.open,
-            self.repeats,
-            self.pages,
-            self.excused,
-            self.messages,
-            self.dropped,
-            self.blows,
-            self.repairs,
-            self.quarantines,
-            self.hopeless,
-            self.cut,
-            self.agreed_us_max as f64 / SECOND as f64,
-            self.agreed_tiny_us_max as f64 / SECOND as f64,
-        )
+        let seconds = |us: u64| us as f64 / SECOND as f64;
+        let Figures {
+            runs,
+            requests,
+            open,
+            repeats,
+            pages,
+            messages,
+            dropped,
+            blows,
+            replaced,
+            full,
+            refused,
+            ..
+        } = self;
+        let Figures { repairs, quarantines, hopeless, cut, agreed_us_max, agreed_tiny_us_max, .. } = self;
+        let hours = seconds(self.simulated_us) / 3600.0;
+        write!(f, "{runs} runs, {hours:.2} cluster-hours: {requests} requests, {open} left open, ")?;
+        write!(f, "{repeats} asked again, {pages} pages; ")?;
+        write!(f, "{messages} messages, {dropped} lost; {blows} faults, {replaced} disks replaced; ")?;
+        write!(f, "{full} times a full disk, {refused} writes refused for it; ")?;
+        write!(f, "{repairs} repairs, {quarantines} quarantines, {hopeless} disks replaced in the end, ")?;
+        write!(f, "{cut} deltas cut off; acknowledged writes lost ")?;
+        for ((_, words), count) in Cause::ALL.iter().zip(self.excused) {
+            write!(f, "{words} {count}, ")?;
+        }
+        let (ordinary, tiny) = (seconds(*agreed_us_max), seconds(*agreed_tiny_us_max));
+        write!(f, "all agreed within {ordinary:.2} s, with tiny limits {tiny:.2} s, ")?;
+        write!(f, "in {} % of the time they may take", self.patience_percent_max)
     }
 }
 

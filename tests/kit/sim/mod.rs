@@ -7,7 +7,9 @@
 //! - `heap`: what is due, in order;
 //! - `network`, `seat`: links; machines with disks and clocks, and a server's part between node and disk;
 //! - `clients`: what is asked; `pages`: listings;
-//! - `blows`: faults that come and go;
+//! - `blows`: faults that come and go; `full`: disks that are full for a while;
+//! - `losses`: what may be lost for them, and nothing else;
+//! - `ledger`: what is due, of each thing one;
 //! - `turns`: a node's turn, and what must hold after each;
 //! - `end`: faults off, all must agree within a stated time, and the [checkers](crate::checker) judge the history.
 //!
@@ -18,7 +20,10 @@ mod clients;
 mod draw;
 mod end;
 mod figures;
+mod full;
 mod heap;
+mod ledger;
+mod losses;
 mod network;
 mod pages;
 mod seat;
@@ -27,16 +32,18 @@ mod turns;
 
 pub use draw::{Kind, Options};
 pub use figures::{Failure, Figures};
+pub use losses::Cause;
 pub use shrink::shrink;
 
-use crate::history::{End, History, Level, Op, Ret};
+use crate::history::{End, History, Level, Op};
 use crate::seeds;
 use blows::Relief;
 use clients::{Asks, Clients, Question};
 use draw::{SECOND, Weather};
 use heap::Heap;
+use ledger::{Due, Ledger};
 use meridian_core::id::{Dot, OriginId, RequestId, Seq, ShardId};
-use meridian_core::node::Input;
+use meridian_core::node::{Input, Operation};
 use network::Network;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -141,7 +148,7 @@ enum Event {
     /// A fault ends.
     Relief(Relief),
     /// A machine is started.
-    Start { seat: usize },
+    Start { seat: usize, run: u32 },
 }
 
 /// Streams of chance, so that what one part draws does not change what another does.
@@ -170,6 +177,7 @@ struct World {
     chance: Chance,
     now_us: u64,
     heap: Heap<Event>,
+    ledger: Ledger,
     network: Network,
     seats: Vec<Seat>,
     /// Pairs of nodes that have a connection, the lower one first.
@@ -180,12 +188,12 @@ struct World {
     history: History,
     /// The acknowledged writes that rest on each delta that some disk holds, to know whose only disk is destroyed.
     resting: BTreeMap<(ShardId, OriginId), BTreeMap<Seq, Vec<u64>>>,
+    /// Those that are lost, and may be.
+    excused: BTreeMap<u64, Cause>,
     /// All deltas that were ever made.
     dots: BTreeSet<(ShardId, Dot)>,
     /// What replicas of each version vector hold.
     roots: HashMap<(ShardId, u64), u128>,
-    /// Messages that are due to arrive, and ends of clients' patience: they pass by themselves.
-    passing: usize,
     /// Clients and faults are done.
     is_ending: bool,
     figures: Figures,
@@ -207,6 +215,7 @@ impl World {
             chance: Chance { network: chance(1), clients: chance(2), blows: chance(3), rest },
             now_us: 0,
             heap: Heap::new(),
+            ledger: Ledger::default(),
             network: Network::new(weather.nodes),
             seats,
             connected: BTreeSet::new(),
@@ -215,9 +224,9 @@ impl World {
             asked: 0,
             history: History::default(),
             resting: BTreeMap::new(),
+            excused: BTreeMap::new(),
             dots: BTreeSet::new(),
             roots: HashMap::new(),
-            passing: 0,
             is_ending: false,
             figures: Figures { runs: 1, ..Figures::default() },
             hasher: DefaultHasher::new(),
@@ -228,7 +237,7 @@ impl World {
             if world.weather.has(Kind::Clock) {
                 world.seats[seat].clock.drift_ppm = world.chance.blows.random_range(-200..200);
             }
-            world.due_in(0, Event::Start { seat });
+            world.due_in(0, Event::Start { seat, run: 0 });
         }
         for client in 0..world.weather.clients {
             world.due_in(SECOND, Event::Ask { client });
@@ -246,8 +255,9 @@ impl World {
         while self.now_us < end_us {
             let (at_us, event) = self.heap.pop().ok_or("nothing is ever due any more")?;
             self.now_us = at_us;
+            self.ledger.done(Due::of(&event));
             self.happen(event)?;
-            self.check_heap()?;
+            self.ledger.check(self.heap.len())?;
         }
         Ok(())
     }
@@ -262,40 +272,35 @@ impl World {
             Event::Turn { seat, run } if self.seats[seat].run == run => return self.turn(seat),
             Event::Synced { seat, run, turns } if self.seats[seat].run == run => self.synced(seat, turns)?,
             Event::Tick { .. } | Event::Turn { .. } | Event::Synced { .. } => {}
-            Event::Arrives { from, to, bytes } => {
-                self.passing -= 1;
-                self.arrives(from, to, &bytes)?;
-            }
+            Event::Arrives { from, to, bytes } => self.arrives(from, to, &bytes)?,
             Event::Look { one, other } => self.look(one, other),
             Event::Ask { client } => self.ask(client),
-            Event::List { seat, run, request } => {
-                self.passing -= 1;
-                self.list(seat, run, request)?;
-            }
-            Event::GivesUp { request } => {
-                self.passing -= 1;
-                self.give_up(request);
-            }
+            Event::List { seat, run, request } => self.list(seat, run, request)?,
+            Event::GivesUp { request } => self.give_up(request),
             Event::Blow(kind) => self.blow(kind)?,
             Event::Relief(relief) => self.relieve(relief),
-            Event::Start { seat } => self.start(seat),
+            Event::Start { seat, run } if self.seats[seat].run == run => self.start(seat),
+            Event::Start { .. } => {}
         }
         Ok(())
     }
 
     fn due_in(&mut self, us: u64, event: Event) {
         let tie = self.chance.rest.random();
+        self.ledger.add(Due::of(&event));
         self.heap.push(self.now_us + us, tie, event);
     }
 
     /// A machine is started, if it is not.
     fn start(&mut self, at: usize) {
-        let seat = &mut self.seats[at];
-        if seat.is_up {
+        let Seat { is_up, run, .. } = self.seats[at];
+        if is_up {
             return;
         }
-        seat.is_up = true;
-        let run = seat.run;
+        if !self.has_room_to_start(at) {
+            return self.start_later(at);
+        }
+        self.seats[at].is_up = true;
         let others = (0..self.seats.len()).filter(|other| *other != at);
         let members = others.clone().map(seat::node_id).collect();
         self.trace(|_| format!("n{} starts", at + 1));
@@ -329,8 +334,12 @@ impl World {
             self.history.ops[op].ended = Some((self.now_us, End::Fail { code: "unreachable".into() }));
             return;
         }
+        if self.seats[to].is_nearly_full() && matches!(question.asks, Asks::Node(Operation::Write(_))) {
+            self.figures.refused += 1;
+            self.history.ops[op].ended = Some((self.now_us, End::Fail { code: "disk_full".into() }));
+            return;
+        }
         self.figures.requests += 1;
-        self.passing += 1;
         let patience_us = match self.chance.clients.random_ratio(1, 8) {
             true => self.chance.clients.random_range(1..LITTLE_PATIENCE_US),
             false => PATIENCE_US,
@@ -342,7 +351,6 @@ impl World {
                 self.give(to, Input::Request { id, request: clients::request(&question.key, operation) });
             }
             Asks::Beside(_) => {
-                self.passing += 1;
                 let us = self.chance.rest.random_range(1..PAGE_US);
                 self.due_in(us, Event::List { seat: to, run, request: id });
             }
@@ -388,14 +396,11 @@ impl World {
 
     fn sum_up(&self) -> Figures {
         let is_open = |op: &&Op| matches!(op.ended, None | Some((_, End::Info { .. })));
-        let destroyed = self.history.destroyed();
-        let is_lost = |op: &&Op| {
-            let wrote = matches!(op.ended, Some((_, End::Ok { ret: Ret::Wrote { .. }, .. })));
-            wrote && destroyed.contains(&op.op)
-        };
+        let mut excused = [0; Cause::ALL.len()];
+        self.excused.values().for_each(|cause| excused[*cause as usize] += 1);
         Figures {
             open: self.history.ops.iter().filter(is_open).count() as u64,
-            excused: self.history.ops.iter().filter(is_lost).count() as u64,
+            excused,
             messages: self.network.sent,
             dropped: self.network.dropped,
             trace: self.hasher.finish(),

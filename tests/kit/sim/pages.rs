@@ -29,7 +29,6 @@ impl World {
             return Ok(());
         }
         if let Some(left_us) = seat.paused_until_us.checked_sub(self.now_us).filter(|us| *us > 0) {
-            self.passing += 1;
             self.due_in(left_us, Event::List { seat: at, run, request: id });
             return Ok(());
         }
@@ -63,16 +62,16 @@ impl World {
             });
             ControlFlow::Continue(())
         });
+        let shard_of = |row: &[u8]| Some(ShardId(u16::from_be_bytes(*row.first_chunk()?)));
+        let rotten = seat.rotten();
+        let is_rotten = |row: &[u8]| shard_of(row).is_some_and(|shard| rotten.contains(&shard));
         match listed {
             Ok(next) => {
                 (self.now_us, at, format!("{entries:?} {next:?}")).hash(&mut self.hasher);
                 Ok(Some(Paged { entries, next }))
             }
-            Err(Failure::Storage(StorageError::Corrupt { key, .. })) if seat.is_rotten => {
-                let shard = key.first_chunk().map(|shard| ShardId(u16::from_be_bytes(*shard)));
-                if let Some(shard) = shard.filter(|shard| self.weather.config.shards.contains(*shard)) {
-                    self.give(at, Input::Check { shard });
-                }
+            Err(Failure::Storage(StorageError::Corrupt { key, .. })) if is_rotten(&key) => {
+                self.give(at, Input::Check { shard: shard_of(&key).expect("a row has a shard") });
                 Ok(None)
             }
             Err(error) => Err(format!("n{}: a page could not be listed: {error:?}", at + 1)),

@@ -3,11 +3,13 @@
 //! As in the server, a turn is written at once, a sync makes all durable that was written before it began, and only then leaves what those
 //! turns said.
 
+use super::full::Room;
+use super::losses::{Held, Rot};
 use super::pages::Paged;
-use meridian_core::id::{NodeId, OriginId, RequestId};
+use meridian_core::id::{NodeId, OriginId, RequestId, ShardId};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Output, Turn};
 use meridian_core::storage::{MemStorage, Storage};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Most inputs of a turn, as in the server.
 const INPUTS_MAX: usize = 32;
@@ -24,21 +26,37 @@ pub(super) struct Seat {
     pub(super) inbox: VecDeque<Input>,
     /// A turn is due.
     pub(super) is_woken: bool,
-    /// What written turns say, oldest first; each is a batch on the disk.
-    pub(super) unsynced: VecDeque<Vec<Output>>,
+    /// Written turns, oldest first; each is a batch on the disk.
+    pub(super) unsynced: VecDeque<Written>,
+    /// What of each shard would be there if the power failed now.
+    pub(super) durable: Vec<Held>,
     /// Pages that were listed, each with how many written turns must be synced before it leaves.
     pub(super) listed: VecDeque<(usize, RequestId, Option<Paged>)>,
     /// A sync is under way.
     pub(super) syncs: bool,
     /// How much longer than drawn a sync takes.
     pub(super) slowness: u64,
-    /// An old image of the disk, and whether a bit of it was flipped.
-    pub(super) image: Option<(MemStorage, bool)>,
-    /// A bit of the disk was flipped.
-    pub(super) is_rotten: bool,
+    /// An old image of the disk, and what is wrong with it.
+    pub(super) image: Option<(MemStorage, Rot)>,
+    /// What is wrong with the disk.
+    pub(super) rot: Rot,
+    /// What still fits, while the disk is full.
+    pub(super) room: Option<Room>,
+    /// The next sync fails.
+    pub(super) sync_fails: bool,
+    /// The process ends while it has something under way.
+    pub(super) dies_at_work: bool,
     pub(super) clock: SeatClock,
     /// The highest wall time that the node was told, in milliseconds.
     pub(super) wall_ms_highest: u64,
+}
+
+/// A turn that is written and not synced.
+pub(super) struct Written {
+    /// What it says.
+    outputs: Vec<Output>,
+    /// What will be durable with it.
+    held: Vec<(ShardId, Held)>,
 }
 
 /// A machine's clocks.
@@ -64,7 +82,9 @@ impl Seat {
     /// A machine with an empty disk, not started yet.
     pub(super) fn new(config: &Config, origin: OriginId) -> Seat {
         let disk = MemStorage::default();
+        let durable = vec![Held::default(); usize::from(config.shards.get())];
         Seat {
+            durable,
             node: Node::open(config.clone(), &disk, origin).expect("an empty disk opens"),
             disk,
             run: 0,
@@ -77,7 +97,10 @@ impl Seat {
             syncs: false,
             slowness: 1,
             image: None,
-            is_rotten: false,
+            rot: Rot::default(),
+            room: None,
+            sync_fails: false,
+            dies_at_work: false,
             clock: SeatClock::default(),
             wall_ms_highest: 0,
         }
@@ -100,24 +123,38 @@ impl Seat {
         self.node.step(now, &self.disk, input).map_err(|error| format!("a healthy disk failed: {error}"))
     }
 
-    /// Writes what the node has decided. What it says waits for a sync; what it says is shown here.
-    pub(super) fn end_turn(&mut self) -> Turn {
+    /// Writes what the node has decided. What it says waits for a sync; what it says is shown here. `None`: the disk is full, which a write
+    /// notices `at_once`, or else the sync.
+    pub(super) fn end_turn(&mut self, at_once: bool) -> Option<Turn> {
         let turn = self.node.end_turn();
+        if !self.takes(&turn.batch) {
+            if at_once {
+                return None;
+            }
+            self.sync_fails = true;
+        }
         self.disk.write(&turn.batch).expect("memory takes it");
-        self.unsynced.push_back(turn.outputs.clone());
-        turn
+        let of =
+            |shard: &ShardId| (*shard, Held::by(self.node.replica(*shard).expect("there is such a shard")));
+        let held = turn.changed.iter().map(of).collect();
+        self.unsynced.push_back(Written { outputs: turn.outputs.clone(), held });
+        Some(turn)
     }
 
     /// A sync that began when so many turns waited has ended: what they say.
     pub(super) fn synced(&mut self, turns: usize) -> Vec<Output> {
         self.disk.sync_first(turns);
+        for (shard, held) in self.unsynced.iter().take(turns).flat_map(|written| &written.held) {
+            self.durable[usize::from(shard.0)] = held.clone();
+        }
         self.said(turns)
     }
 
     /// What so many turns say, synced or not.
     pub(super) fn said(&mut self, turns: usize) -> Vec<Output> {
         self.syncs = false;
-        self.unsynced.drain(..turns.min(self.unsynced.len())).flatten().collect()
+        let written = self.unsynced.drain(..turns.min(self.unsynced.len()));
+        written.flat_map(|written| written.outputs).collect()
     }
 
     /// The pages that wait for none but the first so many turns.
@@ -129,9 +166,14 @@ impl Seat {
         self.listed.drain(..durable).map(|(_, id, paged)| (id, paged)).collect()
     }
 
-    /// What a copy of the disk has, and whether a bit of it was flipped.
-    pub(super) fn copy(&self) -> (MemStorage, bool) {
-        (self.disk.clone(), self.is_rotten)
+    /// A copy of the disk, and what is wrong with it.
+    pub(super) fn copy(&self) -> (MemStorage, Rot) {
+        (self.disk.clone(), self.rot.clone())
+    }
+
+    /// The shards in which a row is damaged now.
+    pub(super) fn rotten(&self) -> BTreeSet<ShardId> {
+        self.rot.shards(&self.disk)
     }
 
     /// The process ends: of what was not synced a part stays. The disk is opened at once, by a run that has not started.
@@ -142,15 +184,25 @@ impl Seat {
         self.disk.crash(kept);
         self.is_up = false;
         self.run += 1;
-        (self.is_woken, self.syncs) = (false, false);
+        (self.is_woken, self.syncs, self.sync_fails, self.dies_at_work) = (false, false, false, false);
         self.inbox.clear();
         self.unsynced.clear();
         self.listed.clear();
         self.node = Node::open(config.clone(), &self.disk, origin)?;
+        let durable =
+            config.shards.shards().map(|shard| Held::by(self.node.replica(shard).expect("there is")));
+        self.durable = durable.collect();
         Ok(())
     }
 
-    pub(super) fn is_out_of_service(&self, shard: meridian_core::id::ShardId) -> bool {
+    /// Whether a large removal is being swept.
+    pub(super) fn is_sweeping(&self) -> bool {
+        let shards = self.durable.len() as u16;
+        let replicas = (0..shards).filter_map(|shard| self.node.replica(ShardId(shard)));
+        replicas.into_iter().any(|replica| !replica.masks().is_empty())
+    }
+
+    pub(super) fn is_out_of_service(&self, shard: ShardId) -> bool {
         self.node.replica(shard).is_some_and(|replica| replica.is_out_of_service())
     }
 }
