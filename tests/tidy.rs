@@ -78,14 +78,31 @@ fn relative_links_in_the_docs_resolve() {
     let mut pages = files("docs", "md");
     pages.extend(files("", "md").into_iter().filter(|page| page.as_os_str() == "README.md"));
     check(&pages, |path, text| {
-        let here = path.parent().unwrap_or(Path::new(""));
-        dead_links(text, |target| root().join(here).join(target).exists())
+        let here = root().join(path.parent().unwrap_or(Path::new("")));
+        dead_links(text, |file, place| {
+            let page = match file.is_empty() {
+                true => Some(text.to_owned()),
+                false if here.join(file).is_dir() => None,
+                false => Some(fs::read_to_string(here.join(file)).unwrap_or_default()),
+            };
+            let exists = file.is_empty() || here.join(file).exists();
+            exists && place.is_none_or(|place| page.is_some_and(|page| places(&page).contains(place)))
+        })
     });
 }
 
 #[test]
 fn the_table_of_messages_is_complete() {
-    check(&[PathBuf::from("server/core/src/message.rs")], |_, text| table_differs(text));
+    let code = "server/core/src/message.rs";
+    check(&[PathBuf::from(code)], |_, text| table_differs(text));
+    check(&[PathBuf::from("docs/protocol.md")], |_, text| page_differs(text, &read(code)));
+}
+
+#[test]
+fn the_list_of_errors_is_that_of_the_code() {
+    check(&[PathBuf::from("docs/http-api.md")], |_, text| {
+        errors_differ(text, &read("client/api/src/error.rs"))
+    });
 }
 
 #[test]
@@ -148,9 +165,14 @@ fn a_file_without_a_head_is_noticed() {
 
 #[test]
 fn a_dead_link_is_noticed() {
-    let exists = |target: &str| target == "style.md" || target == "../README.md";
-    let good = "[a](style.md) [b](style.md#names) [c](../README.md) [d](https://x.y/z) [e](#here)\n";
+    let exists = |file: &str, place: Option<&str>| {
+        let there = ["style.md", "../README.md", ""].contains(&file);
+        there && place.is_none_or(|place| places("# Names\n## Here, `and` there\n").contains(place))
+    };
+    let good =
+        "[a](style.md) [b](style.md#names) [c](../README.md) [d](https://x.y/z) [e](#here-and-there)\n";
     assert_eq!(lines_of(&dead_links(good, exists)), []);
+    assert_eq!(lines_of(&dead_links("[a](style.md#gone)\n[b](#gone)\n", exists)), [1, 2]);
     assert_eq!(lines_of(&dead_links("x\n![a](gone.png) and [b](style.md)\n", exists)), [2]);
     assert_eq!(lines_of(&dead_links("[a](gone.md \"title\")\n[b]: gone.md\n", exists)), [1, 2]);
     assert_eq!(lines_of(&dead_links("```\n[a](gone.md)\n```\n`[a](gone.md)`\n[a](gone.md)\n", exists)), [5]);
@@ -167,6 +189,41 @@ fn a_message_that_the_table_lacks_is_noticed() {
     assert_eq!(lines_of(&table_differs(&page(&format!("{pull}{fresh}{ping}")))), [3], "there is no Ping");
     assert_eq!(lines_of(&table_differs(&page(&format!("{pull}{fresh}{pull}")))), [3], "twice");
     assert_eq!(lines_of(&table_differs("//! | 1 | `Pull` | x | y |\n")), [1], "no enum at all");
+}
+
+#[test]
+fn a_page_that_tells_other_messages_than_the_code_is_noticed() {
+    let code = "pub enum Message {\n    Fresh,\n    Pull {\n        have: u8,\n    },\n}\n";
+    let page = |rows: &[&str]| {
+        let rows: String = rows.iter().map(|name| format!("| `{name}` | what it says |\n")).collect();
+        format!(
+            "## Messages\n\n| message | meaning |\n|---|---|\n{rows}\nMore.\n| `Other` | of another table |\n"
+        )
+    };
+    assert_eq!(lines_of(&page_differs(&page(&["Fresh", "Pull"]), code)), []);
+    for bad in [&["Fresh"][..], &["Pull", "Fresh"], &["Fresh", "Pull", "Ping"], &[]] {
+        assert_eq!(lines_of(&page_differs(&page(bad), code)), [3], "{bad:?}");
+    }
+    assert_eq!(lines_of(&page_differs("No table.\n", code)), [1]);
+}
+
+#[test]
+fn an_error_that_the_page_tells_otherwise_is_noticed() {
+    let code =
+        "    /// x\n    A = \"key_empty\", 400, \"No bytes\";\n    B = \"internal\", 500, \"It failed\";\n";
+    let page = |row: &str| {
+        format!("| code | status | title |\n|---|---|---|\n| `key_empty` | 400 | No bytes |\n{row}")
+    };
+    assert_eq!(lines_of(&errors_differ(&page("| `internal` | 500 | It failed |\n"), code)), []);
+    for bad in [
+        "",
+        "| `internal` | 501 | It failed |\n",
+        "| `internal` | 500 | It fell |\n",
+        "| `internal` | 500 | It failed |\n| `gone` | 410 | Gone |\n",
+    ] {
+        assert_eq!(lines_of(&errors_differ(&page(bad), code)), [1], "{bad:?}");
+    }
+    assert_eq!(lines_of(&errors_differ("No table.\n", code)), [1]);
 }
 
 #[test]
@@ -298,8 +355,8 @@ fn without_head(text: &str) -> Vec<Complaint> {
     }
 }
 
-/// Links that lead nowhere, given what exists; links to other hosts and within the page are taken on trust.
-fn dead_links(page: &str, exists: impl Fn(&str) -> bool) -> Vec<Complaint> {
+/// Links that lead nowhere, given which files exist and which places in them; links to other hosts are taken on trust.
+fn dead_links(page: &str, exists: impl Fn(&str, Option<&str>) -> bool) -> Vec<Complaint> {
     let mut fenced = false;
     let mut complaints = Vec::new();
     for (place, line) in page.lines().enumerate() {
@@ -310,8 +367,8 @@ fn dead_links(page: &str, exists: impl Fn(&str) -> bool) -> Vec<Complaint> {
         }
         let dead = targets(line).into_iter().filter(|target| {
             let elsewhere = target.contains("://") || target.starts_with("mailto:");
-            let file = target.split('#').next().unwrap_or_default();
-            !elsewhere && !file.is_empty() && !exists(file)
+            let (file, place) = target.split_once('#').map_or((target.as_str(), None), |(f, p)| (f, Some(p)));
+            !elsewhere && !exists(file, place)
         });
         complaints
             .extend(dead.map(|target| Complaint::new(place, format_args!("the link to {target} is dead"))));
@@ -326,6 +383,63 @@ fn targets(line: &str) -> Vec<String> {
     let definition =
         prose.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map(|(_, target)| target);
     inline.chain(definition).map(|target| target.trim().to_owned()).collect()
+}
+
+/// The places in a page that a link may name: its headings in small letters, without marks, and with `-` for spaces.
+fn places(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let place = |line: &str| {
+        let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        heading.chars().filter(kept).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(place).collect()
+}
+
+/// The rows of the table with this head, cells trimmed; `None` if there is no such table.
+fn table(page: &str, head: &str) -> Option<(usize, Vec<Vec<String>>)> {
+    let begin = page.lines().position(|line| line == head)?;
+    let rows = page.lines().skip(begin + 2).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    Some((begin, rows.map(cells).collect()))
+}
+
+/// A page's table of messages against the `enum Message`: the same names in the same order.
+fn page_differs(page: &str, code: &str) -> Vec<Complaint> {
+    let Some((begin, rows)) = table(page, "| message | meaning |") else {
+        return vec![Complaint::new(0, "there is no table of messages")];
+    };
+    let told: Vec<&str> = rows.iter().filter_map(|row| row.first()).map(String::as_str).collect();
+    let lines = code.lines().enumerate();
+    let body = lines.skip_while(|(_, line)| *line != "pub enum Message {").skip(1);
+    let named: Vec<&str> =
+        body.take_while(|(_, line)| *line != "}").filter_map(variant).map(|(_, name)| name).collect();
+    match told == named {
+        true => Vec::new(),
+        false => vec![Complaint::new(begin, format_args!("the page tells {told:?}, the code {named:?}"))],
+    }
+}
+
+/// A page's table of errors against the lines `Name = "code", status, "title";`.
+fn errors_differ(page: &str, code: &str) -> Vec<Complaint> {
+    let Some((begin, told)) = table(page, "| code | status | title |") else {
+        return vec![Complaint::new(0, "there is no table of errors")];
+    };
+    let error = |line: &str| {
+        let (_, rest) = line.strip_prefix("    ")?.strip_suffix("\";")?.split_once(" = \"")?;
+        let (word, rest) = rest.split_once("\", ")?;
+        let (status, title) = rest.split_once(", \"")?;
+        Some([word, status, title].map(str::to_owned).to_vec())
+    };
+    let known: Vec<Vec<String>> = code.lines().filter_map(error).collect();
+    let lacks = known.iter().find(|error| !told.contains(error));
+    let odd = told.iter().find(|error| !known.contains(error));
+    match (told.len() == known.len() && !known.is_empty(), lacks, odd) {
+        (true, None, None) => Vec::new(),
+        _ => vec![Complaint::new(begin, format_args!("the page lacks {lacks:?}, the code {odd:?}"))],
+    }
 }
 
 /// The table in the head of `message.rs` against its `enum Message`.
