@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 const WRITERS: usize = 6;
-const ROUNDS: u64 = 12;
+/// Kills, each at a random moment.
+const ROUNDS: u64 = 50;
 
 /// What one writer knows of what it wrote.
 #[derive(Default)]
