@@ -7,7 +7,7 @@ use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::delta::Delta;
 use crate::id::{Dot, ShardId};
 use crate::merkle::{LEAVES, Place, Tree};
-use crate::storage::{Batch, Read, Space, StorageError};
+use crate::storage::{Batch, Read, Space, StorageError, behind};
 use crate::version_vector::VersionVector;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -250,18 +250,20 @@ pub(crate) fn delete_held(batch: &mut Batch, shard: ShardId, dot: Dot) {
 /// The shards of which something is staged, and those of which deltas are held.
 pub(crate) fn staged_shards(disk: &dyn Read) -> Result<[BTreeSet<ShardId>; 2], StorageError> {
     let mut found = [BTreeSet::new(), BTreeSet::new()];
-    let mut from = Vec::new();
-    loop {
+    let mut from = Some(Vec::new());
+    while let Some(first) = from {
         let mut next = None;
-        disk.scan(Space::Stage, &[], &from, &mut |row, _| {
-            next = row.first_chunk::<3>().copied();
+        disk.scan(Space::Stage, &[], &first, &mut |row, _| {
+            let of = row.first_chunk::<3>().filter(|[.., kind]| [keys::STAGED, keys::HELD].contains(kind));
+            next = Some(*of.ok_or_else(|| corrupt(Space::Stage, row, "neither staged nor held"))?);
             Ok(ControlFlow::Break(()))
         })?;
-        let Some([high, low, kind]) = next else { return Ok(found) };
+        let Some([high, low, kind]) = next else { break };
         let shard = ShardId(u16::from_be_bytes([high, low]));
         found[usize::from(kind == keys::HELD)].insert(shard);
-        from = alloc::vec![high, low, kind + 1];
+        from = behind(&[high, low, kind]);
     }
+    Ok(found)
 }
 
 // -- trees -------------------------------------------------------------------------------------------------------------
