@@ -232,7 +232,8 @@ pub(crate) fn scan_held(
     disk.scan(Space::Stage, &prefix, &keys::held_row(shard, from), &mut |row, value| {
         let name = row.get(1..).and_then(keys::log_dot);
         let dot = name.ok_or_else(|| corrupt(Space::Stage, row, "not a delta's name"))?;
-        Ok(visit(dot, open_row(Space::Stage, row, value, Delta::decode).ok()))
+        let delta = open_row(Space::Stage, row, value, Delta::decode).ok();
+        Ok(visit(dot, delta.filter(|delta| delta.dot == dot)))
     })
 }
 
@@ -240,7 +241,11 @@ pub(crate) fn scan_held(
 pub(crate) fn get_held(disk: &dyn Read, shard: ShardId, dot: Dot) -> Result<Option<Delta>, StorageError> {
     let row = keys::held_row(shard, dot);
     let value = disk.get(Space::Stage, &row)?;
-    value.map(|value| open_row(Space::Stage, &row, &value, Delta::decode)).transpose()
+    let delta = value.map(|value| open_row(Space::Stage, &row, &value, Delta::decode)).transpose()?;
+    match delta {
+        Some(delta) if delta.dot != dot => Err(corrupt(Space::Stage, &row, "another delta")),
+        delta => Ok(delta),
+    }
 }
 
 pub(crate) fn delete_held(batch: &mut Batch, shard: ShardId, dot: Dot) {
