@@ -3,7 +3,7 @@
 use super::FORMAT;
 use super::keys;
 use super::sealed::{CHECKSUM_BYTES, corrupt, open_row, put_row};
-use crate::codec::{self, Encode, Reader};
+use crate::codec::{self, DecodeError, Encode, Reader};
 use crate::delta::Delta;
 use crate::id::{Dot, OriginId, Seq, ShardId};
 use crate::merkle::Changes;
@@ -116,11 +116,17 @@ pub(crate) fn scan_stretches(
     disk.scan(Space::Meta, &[keys::META_STRETCH], &[], &mut |row, value| {
         let stretch = open_row(Space::Meta, row, value, |input| {
             let reached = input.varint()?;
-            let low = if input.left() == 0 { 0 } else { input.varint()? };
-            Ok(Stretch { low, reached })
+            match input.left() {
+                0 => Ok(Stretch { low: 0, reached }),
+                _ => match input.varint()? {
+                    0 => Err(DecodeError::Invalid("stretch: nothing was cut off")),
+                    low => Ok(Stretch { low, reached }),
+                },
+            }
         })?;
         let mut name = Reader::new(row.get(1..).unwrap_or_default());
         let named = name.array().and_then(|shard| Ok((ShardId(u16::from_be_bytes(shard)), name.u64()?)));
+        let named = named.and_then(|named| name.finish().map(|()| named));
         let (shard, origin) = named.map_err(|_| corrupt(Space::Meta, row, "not a stretch of a log"))?;
         visit(shard, OriginId(origin), stretch);
         Ok(ControlFlow::Continue(()))

@@ -310,7 +310,11 @@ fn decode_tree(input: &mut Reader<'_>) -> Result<KeptTree, DecodeError> {
         if usize::from(leaf) >= LEAVES {
             return Err(DecodeError::Invalid("tree: no such leaf"));
         }
-        leaves.push((leaf, u128::from_be_bytes(input.array()?)));
+        match u128::from_be_bytes(input.array()?) {
+            0 => return Err(DecodeError::Invalid("tree: a leaf of nothing")),
+            sum => leaves.push((leaf, sum)),
+        }
     }
+    codec::ascending(&leaves, |(leaf, _)| *leaf, "tree: leaves ascend")?;
     Ok(KeptTree { vector, log_bytes, tree: Tree::of_leaves(leaves) })
 }
