@@ -50,6 +50,7 @@ pub(crate) use origins::scan_origins_unchecked;
 
 pub(crate) use keys::{heads, owner, shard_of};
 pub(crate) use masks::{MaskRow, delete_mask, masks, put_mask};
+pub(crate) use sealed::is_whole;
 
 pub(crate) use cells::{
     Content, HeadRow, Parts, Pen, any_beside, canonical, canonical_form, get_content, get_head, get_member,

@@ -38,6 +38,11 @@ fn checked<'a>(space: Space, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], St
     }
 }
 
+/// Whether a row's name and value are what was written. What it says is not read.
+pub(crate) fn is_whole(space: Space, key: &[u8], value: &[u8]) -> bool {
+    checked(space, key, value).is_ok()
+}
+
 /// Reads a row's value with `decode`, which must use up the value.
 pub(super) fn open_row<T>(
     space: Space,
