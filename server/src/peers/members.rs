@@ -58,7 +58,7 @@ impl Members {
         let mut members = Members { own: own.node(), all: kept };
         match members.all.iter_mut().find(|member| member.id == own.id) {
             Some(found) if (&found.region, &found.address) == (&own.region, &own.address) => {}
-            Some(found) => *found = Member { version: own.version.max(found.version + 1), ..own },
+            Some(found) => *found = Member { version: own.version.max(found.version.saturating_add(1)), ..own },
             None => members.all.push(own),
         }
         members.sort();
@@ -140,6 +140,14 @@ mod tests {
         assert_eq!((moved.own().address.as_str(), moved.own().version), ("third:1", 11));
         let stayed = Members::new(wiped.all().to_vec(), member("n1", "new:1", 99));
         assert_eq!(stayed.own().version, 10);
+    }
+
+    #[test]
+    fn the_last_version_is_no_end_of_a_node() {
+        let mut told = Members::new(Vec::new(), member("n1", "old:1", 1));
+        told.join(&[member("n1", "old:1", u64::MAX)], &cluster());
+        let moved = Members::new(told.all().to_vec(), member("n1", "new:1", 2));
+        assert_eq!((moved.own().address.as_str(), moved.own().version), ("new:1", u64::MAX));
     }
 
     #[test]
