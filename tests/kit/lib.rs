@@ -13,6 +13,7 @@
 //! - [`checker`]: what must hold of that whatever happened;
 //! - [`sim`]: a whole cluster in one thread, from one seed;
 //! - [`storage_suite`]: what every storage must do;
+//! - [`decoders`]: every decoder of core, with what must hold of it whatever bytes it is given;
 //! - [`http`], [`process`] and [`cluster`]: the binary as it ships, as one process and as several, over real sockets;
 //! - [`mod@bench`]: one such process, asked one request after the other;
 //! - [`faults`]: the deliberate bugs that the schedules must catch.
@@ -31,6 +32,7 @@ pub mod schedule;
 pub mod history;
 pub mod checker;
 pub mod sim;
+pub mod decoders;
 pub mod http;
 pub mod process;
 pub mod bench;

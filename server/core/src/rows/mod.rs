@@ -34,6 +34,8 @@
 //! Origins take eight bytes and are few, so rows name them by a node-local [`Origins`] number. Digests and the wire
 //! always use all eight bytes.
 
+#[cfg(feature = "planted-bugs")]
+pub mod again;
 mod cells;
 mod fields;
 mod keys;
@@ -58,7 +60,7 @@ pub(crate) use cells::{
     scan_shard, slots, written,
 };
 pub(crate) use fields::{FieldName, FieldRow, next_field, scan_field_slots, scan_fields};
-#[cfg(test)]
+#[cfg(any(test, feature = "planted-bugs"))]
 pub(crate) use log::put_format_number;
 pub(crate) use log::{
     Stretch, damaged_delta, delete_delta, delete_stretch, first_delta, get_applied, get_delta, get_format,
