@@ -23,6 +23,8 @@ mod synced;
 
 pub use aside::{ASIDES_MAX, Aside};
 pub use error::DataDirError;
+#[cfg(any(test, fuzzing))]
+pub(crate) use synced::DECODERS;
 
 use crate::rocks::Rocks;
 use error::{at, unreadable};

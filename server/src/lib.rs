@@ -35,3 +35,7 @@ pub mod run;
 pub mod ceiling;
 pub mod dev;
 pub mod cli;
+
+// -- what reads bytes from outside, for tests and fuzzers ---------------------------------------------------------
+#[cfg(any(test, fuzzing))]
+pub mod decoders;

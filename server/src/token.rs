@@ -148,6 +148,86 @@ impl Collection<'_> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use decoders::DECODERS;
+
+/// Tokens as decoders that tests and fuzzers drive.
+#[cfg(any(test, fuzzing))]
+mod decoders {
+    use super::*;
+    use crate::decoders::Decoder;
+    use meridian_core::cell::{Mark, SlotId, SlotSeen};
+    use meridian_core::context::Seen;
+    use meridian_core::id::{Dot, OriginId};
+
+    pub(crate) const DECODERS: [Decoder; 2] = [
+        Decoder { name: "token", check: token, seeds: tokens, memory_per_byte: 64 },
+        Decoder { name: "token-payload", check: payload, seeds: payloads, memory_per_byte: 64 },
+    ];
+
+    fn ours() -> Tokens {
+        Tokens::new(&[1; 32])
+    }
+
+    fn names() -> (Bucket, Key) {
+        (Bucket::new("b").expect("a bucket"), Key::new(b"k").expect("a key"))
+    }
+
+    /// Whatever a client sends back: what is opened is what was given, letter by letter.
+    fn token(bytes: &[u8]) -> bool {
+        let (tokens, (bucket, key)) = (ours(), names());
+        let collection = Collection { key: &key, path: &Path::default(), prefix: "o" };
+        let context = tokens.open_context(&bucket, &key, bytes).ok();
+        let context = context.map(|context| tokens.context(&bucket, &key, &context));
+        let page = tokens.open_page(&bucket, &collection, bytes).ok();
+        let page = page.map(|last| tokens.page(&bucket, &collection, &last));
+        let cursor = tokens.open_cursor(&bucket, b"l", bytes).ok();
+        let cursor = cursor.map(|position| tokens.cursor(&bucket, b"l", &position));
+        let opened = [context, page, cursor];
+        assert!(opened.iter().flatten().all(|token| token.as_bytes() == bytes), "another token opens");
+        opened.iter().flatten().count() == 1
+    }
+
+    /// A payload under the right checksum, as another version may have given it: its kind (1), and the bytes.
+    fn payload(bytes: &[u8]) -> bool {
+        let Some((kind, payload)) = bytes.split_first() else { return false };
+        let (tokens, (bucket, key)) = (ours(), names());
+        let collection = Collection { key: &key, path: &Path::default(), prefix: "o" };
+        let (page_bound, key_bound) = (collection.bound(), key.as_bytes());
+        let bound = match *kind {
+            CONTEXT => key_bound,
+            PAGE => &page_bound,
+            _ => b"l",
+        };
+        token(tokens.seal(*kind, |out| out.extend_from_slice(payload), &bucket, bound).as_bytes())
+    }
+
+    fn contexts() -> Vec<Context> {
+        let dot = |origin, seq| Dot::new(OriginId(origin), seq);
+        let seen = Seen::all_of(&[dot(7, 9), dot(u64::MAX, 300)].into_iter().collect()).and(dot(8, 2));
+        let id = SlotId { origin: OriginId(7), birth: 1 };
+        let slots = vec![SlotSeen { id, last: Mark { seq: 9, total: -300 } }];
+        vec![Context::default(), Context { seen: seen.clone(), slots: Vec::new() }, Context { seen, slots }]
+    }
+
+    fn tokens() -> Vec<Vec<u8>> {
+        let (tokens, (bucket, key)) = (ours(), names());
+        let collection = Collection { key: &key, path: &Path::default(), prefix: "o" };
+        let mut all: Vec<String> =
+            contexts().iter().map(|context| tokens.context(&bucket, &key, context)).collect();
+        all.push(tokens.page(&bucket, &collection, "opera"));
+        all.push(tokens.cursor(&bucket, b"l", &Position(b"k\0".to_vec())));
+        all.into_iter().map(String::into_bytes).collect()
+    }
+
+    fn payloads() -> Vec<Vec<u8>> {
+        let mut all: Vec<Vec<u8>> =
+            contexts().iter().map(|context| [&[CONTEXT], &context.to_bytes()[..]].concat()).collect();
+        all.extend([[&[PAGE], &b"opera"[..]].concat(), [&[CURSOR], &b"k\0"[..]].concat()]);
+        all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

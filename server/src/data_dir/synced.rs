@@ -45,9 +45,7 @@ impl Synced {
     pub(super) fn open(directory: &Path) -> Result<Synced, DataDirError> {
         let (mut notes, file) = (Notes::default(), OnceLock::new());
         if let Some(bytes) = read(directory, NAME)? {
-            let copies = PLACES.map(|place| copy_at(&bytes, place));
-            let newest = (0..copies.len()).max_by_key(|copy| copies[*copy]).expect("there are two");
-            let Some(version) = copies[newest] else {
+            let Some((version, newest)) = newest(&bytes) else {
                 return Err(unreadable(directory, NAME, "both copies in it are torn"));
             };
             notes = Notes { version, next: 1 - newest, synced_at: None };
@@ -109,9 +107,47 @@ fn copy(version: u64) -> [u8; COPY_BYTES] {
     copy
 }
 
+/// The version that the file says, and which copy says it; `None` where neither is whole.
+fn newest(bytes: &[u8]) -> Option<(u64, usize)> {
+    let copies = PLACES.map(|place| copy_at(bytes, place));
+    let newest = (0..copies.len()).max_by_key(|copy| copies[*copy]).expect("there are two");
+    copies[newest].map(|version| (version, newest))
+}
+
 /// The version in a copy, if the copy is whole.
 fn copy_at(bytes: &[u8], place: usize) -> Option<u64> {
     let found = bytes.get(place..place + COPY_BYTES)?;
     let version = u64::from_be_bytes(*found.first_chunk()?);
     (copy(version) == found).then_some(version)
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use decoders::DECODERS;
+
+/// The file as a decoder that tests and fuzzers drive.
+#[cfg(any(test, fuzzing))]
+mod decoders {
+    use super::*;
+    use crate::decoders::Decoder;
+
+    pub(crate) const DECODERS: [Decoder; 1] = [Decoder { name: "synced", check, seeds, memory_per_byte: 1 }];
+
+    /// What is believed stands there in full, and nothing whole there says more.
+    fn check(bytes: &[u8]) -> bool {
+        let Some((version, place)) = newest(bytes) else { return false };
+        assert_eq!(bytes[PLACES[place]..][..COPY_BYTES], copy(version));
+        assert!(PLACES.iter().all(|place| copy_at(bytes, *place) <= Some(version)));
+        true
+    }
+
+    fn seeds() -> Vec<Vec<u8>> {
+        let file = |versions: [u64; 2]| {
+            let mut bytes = vec![0; PLACES[1] + COPY_BYTES];
+            for (place, version) in PLACES.into_iter().zip(versions) {
+                bytes[place..place + COPY_BYTES].copy_from_slice(&copy(version));
+            }
+            bytes
+        };
+        vec![copy(7).to_vec(), file([0, 0]), file([300, 299]), file([1, u64::MAX])]
+    }
 }

@@ -143,7 +143,7 @@ async fn list(app: &App, parts: &Parts) -> Result<Answer, Refused> {
     Ok(json(&PageView { buckets, next }))
 }
 
-fn parameters(query: &str) -> Result<(usize, Option<String>), Refused> {
+pub(super) fn parameters(query: &str) -> Result<(usize, Option<String>), Refused> {
     let (mut limit, mut cursor) = (None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let twice = match name.as_ref() {
@@ -167,7 +167,7 @@ fn parameters(query: &str) -> Result<(usize, Option<String>), Refused> {
 ///
 /// # Errors
 /// 400 for what is no policy, and for what this version lacks.
-fn parse(body: &[u8]) -> Result<Policy, Refused> {
+pub(super) fn parse(body: &[u8]) -> Result<Policy, Refused> {
     let text = str::from_utf8(body).map_err(|_| invalid("a policy is JSON, in UTF-8"))?;
     let mut policy = Policy::default();
     for (name, value) in fields(text)? {

@@ -109,12 +109,12 @@ fn failed(why: &dyn fmt::Display) -> Refused {
 
 /// What a request's parameters say.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     query: Query,
     cursor: Option<Vec<u8>>,
 }
 
-fn parameters(text: &str) -> Result<Asked, Refused> {
+pub(super) fn parameters(text: &str) -> Result<Asked, Refused> {
     let mut query = Query { limit: ENTRIES_USUAL, ..Query::default() };
     let (mut cursor, mut seen) = (None, Vec::new());
     for (name, value) in text.split('&').filter(|pair| !pair.is_empty()).map(parameter) {

@@ -13,6 +13,8 @@ mod body;
 mod buckets;
 mod cluster;
 mod connection;
+#[cfg(any(test, fuzzing))]
+mod decoders;
 mod inspect;
 mod kv;
 mod listing;
@@ -24,6 +26,8 @@ mod shown;
 mod state;
 mod wire;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use decoders::DECODERS;
 pub(crate) use request::pointer;
 pub use serve::{Listener, runtimes};
 pub use state::{Limits, State};

@@ -1,6 +1,7 @@
 //! Frames: how what peers say is told apart on a stream. A frame is its length (4 bytes, big-endian) and its bytes.
 
-use quinn::{ReadExactError, RecvStream, SendStream};
+use quinn::SendStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Longest frame: a turn's deltas of one shard. A longer one is a mistake or an attack, and ends the connection.
 pub(super) const FRAME_BYTES_MAX: usize = 32 << 20;
@@ -18,21 +19,24 @@ pub(super) enum FrameError {
 
 /// Reads a frame's length; `None` where the stream ends before it.
 pub(super) async fn read_length(
-    stream: &mut RecvStream,
+    stream: &mut (impl AsyncRead + Unpin),
     bytes_max: usize,
 ) -> Result<Option<usize>, FrameError> {
     let mut length = [0; 4];
-    match stream.read_exact(&mut length).await {
-        Ok(()) => {}
-        Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(error) => return Err(FrameError::Ended(error.to_string())),
+    let begun = stream.read(&mut length).await.map_err(|error| FrameError::Ended(error.to_string()))?;
+    if begun == 0 {
+        return Ok(None);
     }
+    stream.read_exact(&mut length[begun..]).await.map_err(|error| FrameError::Ended(error.to_string()))?;
     let length = u32::from_be_bytes(length) as usize;
     if length > bytes_max { Err(FrameError::TooLong(length)) } else { Ok(Some(length)) }
 }
 
 /// Reads what comes after a frame's length.
-pub(super) async fn read_body(stream: &mut RecvStream, length: usize) -> Result<Vec<u8>, FrameError> {
+pub(super) async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: usize,
+) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::new();
     while bytes.len() < length {
         let begin = bytes.len();
@@ -44,7 +48,10 @@ pub(super) async fn read_body(stream: &mut RecvStream, length: usize) -> Result<
 }
 
 /// Reads a frame.
-pub(super) async fn read(stream: &mut RecvStream, bytes_max: usize) -> Result<Vec<u8>, FrameError> {
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes_max: usize,
+) -> Result<Vec<u8>, FrameError> {
     match read_length(stream, bytes_max).await? {
         Some(length) => read_body(stream, length).await,
         None => Err(FrameError::Ended("nothing came".into())),

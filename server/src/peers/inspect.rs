@@ -52,14 +52,14 @@ pub(super) async fn ask(
         .map_err(|error| LinkError::NotUnderstood(format!("an inspection: {error}")))
 }
 
-fn encode(bucket: &Bucket, key: &Key) -> Vec<u8> {
+pub(super) fn encode(bucket: &Bucket, key: &Key) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(&mut out, bucket.as_str().as_bytes());
     put_bytes(&mut out, key.as_bytes());
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<(Bucket, Key), DecodeError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(Bucket, Key), DecodeError> {
     let mut input = Reader::new(bytes);
     let bucket = Bucket::new(input.text()?).map_err(|_| DecodeError::Invalid("bucket"))?;
     let key = Key::new(input.bytes()?).map_err(|_| DecodeError::Invalid("key"))?;

@@ -249,14 +249,14 @@ fn encode_vectors(standings: &Standings, is_whole: bool) -> Vec<u8> {
     out
 }
 
-fn encode_standing(standing: &ReplicaStanding, out: &mut Vec<u8>) {
+pub(super) fn encode_standing(standing: &ReplicaStanding, out: &mut Vec<u8>) {
     let flags = if standing.in_service { 0 } else { OUT_OF_SERVICE };
     out.push(flags | if standing.root.is_some() { ROOT } else { 0 });
     out.extend(standing.root.iter().flat_map(|root| root.to_be_bytes()));
     frame::put(out, &standing.vector.to_bytes());
 }
 
-fn decode_vectors(mut bytes: &[u8]) -> Option<Vectors> {
+pub(super) fn decode_vectors(mut bytes: &[u8]) -> Option<Vectors> {
     let mut vectors = Vec::new();
     while let Some((flags, rest)) = bytes.split_first() {
         if flags & !(OUT_OF_SERVICE | ROOT) != 0 {

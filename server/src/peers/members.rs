@@ -58,7 +58,9 @@ impl Members {
         let mut members = Members { own: own.node(), all: kept };
         match members.all.iter_mut().find(|member| member.id == own.id) {
             Some(found) if (&found.region, &found.address) == (&own.region, &own.address) => {}
-            Some(found) => *found = Member { version: own.version.max(found.version.saturating_add(1)), ..own },
+            Some(found) => {
+                *found = Member { version: own.version.max(found.version.saturating_add(1)), ..own }
+            }
             None => members.all.push(own),
         }
         members.sort();

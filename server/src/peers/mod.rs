@@ -14,6 +14,8 @@
 //! - All of it runs on one thread. It never touches the database, and never waits for the driver but by not reading
 //!   further.
 
+#[cfg(any(test, fuzzing))]
+mod decoders;
 mod dial;
 mod endpoint;
 mod faults;
@@ -24,6 +26,8 @@ mod link;
 mod members;
 mod table;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use decoders::DECODERS;
 pub use link::Vectors;
 pub use members::Member;
 pub use table::{PeerView, Standing};
