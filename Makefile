@@ -10,13 +10,26 @@ SEEDS ?= 0..200000
 # Which clusters `make sim` runs, first..end: three simulated minutes each.
 SIM_SEEDS ?= 0..60
 
+# How often `make fuzz` runs each decoder; the only one, if TARGET=name; and on one input alone, if INPUT=file besides.
+RUNS ?= 2000000
+TARGET ?=
+INPUT ?=
+
+# Fuzzers are built with their own flags, so in a directory of their own: every branch is counted, nothing overflows unseen. The
+# flags are the stable compiler's. (The host is named, for otherwise they would hold for build scripts too.)
+FUZZ_DIRECTORY = $(or $(CARGO_TARGET_DIR),target)/fuzz
+FUZZ_HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	--cfg fuzzing -Cdebug-assertions -Coverflow-checks
+
 # Where `make bench` puts its numbers.
 RESULT ?= $(or $(CARGO_TARGET_DIR),target)/bench/one-node.json
 
 # Everything is built with one profile: what is tested is what runs. RocksDB is compiled once, see there.
 CARGO = server/with-rocksdb cargo
 
-.PHONY: help build test model mutants fix demo dev sim bench
+.PHONY: help build test model mutants fix demo dev sim fuzz bench
 
 help: ## says what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -55,6 +68,13 @@ dev: build ## three nodes on this machine until Ctrl-C, to play with
 
 sim: .rust ## whole clusters in simulated time: the seeds of CI, or SIM_SEEDS=first..end
 	cargo run --release --quiet -p meridian-tests --bin meridian-sim -- run --seeds $(SIM_SEEDS)
+
+fuzz: .rust ## runs every decoder RUNS times on mutated bytes, guided by coverage; TARGET=name for one
+	@echo "Building the fuzzer: 5 minutes the first time on two cores, once RocksDB is compiled."
+	server/with-rocksdb env CARGO_TARGET_DIR="$(FUZZ_DIRECTORY)" RUSTFLAGS="$(FUZZ_FLAGS)" \
+		cargo build --release --quiet --package meridian-fuzz --features libfuzzer --target $(FUZZ_HOST)
+	$(FUZZ_DIRECTORY)/$(FUZZ_HOST)/release/decoders --runs $(RUNS) --directory "$(FUZZ_DIRECTORY)" \
+		$(if $(TARGET),--target $(TARGET)) $(if $(INPUT),--input $(INPUT))
 
 bench: build ## one node beside what this machine gives at best, 3 minutes; the numbers go to RESULT=file
 	@mkdir -p "$(dir $(RESULT))"
