@@ -64,7 +64,9 @@ impl Seen {
         let place = self.dots.partition_point(|other| *other < dot);
         self.dots.insert(place, dot);
         // What follows the vector without a gap is no single delta.
-        while let Some(place) = self.dots.iter().position(|dot| self.vector.at(dot.origin) + 1 == dot.seq) {
+        while let Some(place) =
+            self.dots.iter().position(|dot| dot.seq.checked_sub(1) == Some(self.vector.at(dot.origin)))
+        {
             let next = self.dots.remove(place);
             self.vector.raise(next);
         }
@@ -86,7 +88,9 @@ impl Encode for Seen {
         let vector = VersionVector::decode(input)?;
         let dots: Vec<Dot> = input.list(DOT_BYTES_MIN)?;
         codec::ascending(&dots, |dot| *dot, "seen: dots ascend")?;
-        match dots.len() <= SINGLE_DOTS_MAX && dots.iter().all(|dot| vector.at(dot.origin) + 1 < dot.seq) {
+        let is_beside =
+            |dot: &Dot| dot.seq.checked_sub(1).is_some_and(|before| vector.at(dot.origin) < before);
+        match dots.len() <= SINGLE_DOTS_MAX && dots.iter().all(is_beside) {
             true => Ok(Seen { vector, dots }),
             false => Err(DecodeError::Invalid("seen: dots beside the vector")),
         }
