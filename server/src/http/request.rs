@@ -390,7 +390,10 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    let bare = without_port.trim_start_matches('[').trim_end_matches(']');
+    let bare = match without_port.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').unwrap_or_default(),
+        None => without_port,
+    };
     let name = bare.strip_suffix('.').unwrap_or(bare);
     name.eq_ignore_ascii_case("localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
