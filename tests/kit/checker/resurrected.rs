@@ -1,7 +1,7 @@
 //! What was taken away does not come back: at the end nowhere, and at no time on a node that has taken it away, or has shown that it
 //! is gone.
 //!
-//! What was surely taken away says [`super::taken`]. Nothing can bring it back but a disk from before: such a disk begins another life
+//! What was surely taken away says `taken`. Nothing can bring it back but a disk from before: such a disk begins another life
 //! of its node, and a removal that is lost with its only disk is excused.
 
 use super::taken::{items, read_again, taken, times, unique};
