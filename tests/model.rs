@@ -39,7 +39,7 @@ fn twenty_thousand_schedules_agree_with_the_model() {
 
 #[test]
 fn every_planted_bug_is_caught() {
-    for (name, fault) in FAULTS {
+    for (name, fault) in FAULTS.into_iter().filter(|(_, fault)| fault.is_for_schedules()) {
         let caught = (0..SCHEDULES_PER_BUG).find_map(|seed| schedule::run(seed, Some(fault), false).err());
         let failure = caught.unwrap_or_else(|| panic!("{name}: not caught by {SCHEDULES_PER_BUG} schedules"));
         println!("{name}: caught by seed {}, step {}", failure.seed, failure.step);

@@ -1,4 +1,4 @@
-//! The deliberate bugs that the schedules must catch: the engine's, and the shell's, which the schedules play.
+//! The deliberate bugs that the schedules and the simulator must catch: the engine's, and the shell's, which they play.
 
 use meridian_core::planted::{Bug, Planted};
 use std::fmt;
@@ -11,10 +11,12 @@ pub enum Fault {
     Engine(Bug),
     /// In the shell: outputs are delivered before the batch is synced.
     SyncSkipped,
+    /// In the shell: what waits for a sync is delivered though the sync has failed. (The schedules know no sync that fails.)
+    SyncErrorIgnored,
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 31] = [
+pub const FAULTS: [(&str, Fault); 32] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -46,6 +48,7 @@ pub const FAULTS: [(&str, Fault); 31] = [
     ("context-of-answer-whole", Fault::Engine(Bug::ContextOfAnswerWhole)),
     ("disable-by-receiver", Fault::Engine(Bug::DisableByReceiver)),
     ("sync-skipped", Fault::SyncSkipped),
+    ("sync-error-ignored", Fault::SyncErrorIgnored),
 ];
 
 impl Fault {
@@ -53,8 +56,13 @@ impl Fault {
     pub fn planted(self) -> Planted {
         match self {
             Fault::Engine(bug) => Planted::bug(bug),
-            Fault::SyncSkipped => Planted::default(),
+            Fault::SyncSkipped | Fault::SyncErrorIgnored => Planted::default(),
         }
+    }
+
+    /// Whether the schedules can show it.
+    pub fn is_for_schedules(self) -> bool {
+        self != Fault::SyncErrorIgnored
     }
 }
 

@@ -3,7 +3,6 @@
 use super::draw::Kind;
 use super::ledger::Due;
 use super::losses::{Cause, Rot};
-use super::seat::Seat;
 use super::{Event, World};
 use crate::faults::Fault;
 use crate::history::Fact;
@@ -128,13 +127,9 @@ impl World {
             Some(Fault::Engine(Bug::OriginReused)) => self.seats[at].node.origin(),
             _ => drawn,
         };
-        if let Err(error) = self.seats[at].end(&self.weather.config, kept, origin) {
-            let Seat { rot, disk, .. } = &self.seats[at];
-            if !rot.is_in_log(disk) {
-                return Err(format!("n{}: a healthy disk does not open: {error}", at + 1));
-            }
-            return self.replace_disk(at, Default::default(), Cause::Unopened);
-        }
+        // A flipped bit of a row is found when the row is read, which an opening does not do.
+        let ended = self.seats[at].end(&self.weather.config, kept, origin);
+        ended.map_err(|error| format!("n{}: a disk does not open: {error}", at + 1))?;
         for other in 0..self.seats.len() {
             if self.connected.remove(&(at.min(other), at.max(other))) {
                 // The other one notices later, or when they meet again.

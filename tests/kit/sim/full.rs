@@ -10,7 +10,7 @@ use meridian_core::storage::Batch;
 use rand::RngExt;
 
 /// Most bytes that are left when a disk begins to be full, and most that a start frees.
-const ROOM_MAX: u64 = 16_000;
+const ROOM_MAX: u64 = 4_000;
 
 /// What still fits on a full disk.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl World {
         let bytes = self.chance.blows.random_range(0..ROOM_MAX);
         let reserve = if self.chance.blows.random() { bytes / 2 } else { 0 };
         self.seats[at].room = Some(Room { bytes, reserve });
-        let us = self.lasts_us();
+        let us = 2 * self.lasts_us();
         self.due_in(us, Event::Relief(Relief::Room(at)));
     }
 

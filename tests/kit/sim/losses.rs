@@ -21,8 +21,6 @@ use std::collections::BTreeSet;
 pub enum Cause {
     /// A machine came back with another disk.
     Replaced,
-    /// A flipped bit kept a disk from being opened, and another was put in.
-    Unopened,
     /// A damaged replica was beyond help in the end, and another disk was put in.
     Hopeless,
     /// Deltas in the log of a damaged replica could not be read, or waited for one that could not.
@@ -31,9 +29,8 @@ pub enum Cause {
 
 impl Cause {
     /// All, with words for a write that was lost so.
-    pub const ALL: [(Cause, &str); 4] = [
+    pub const ALL: [(Cause, &str); 3] = [
         (Cause::Replaced, "with a disk that was replaced"),
-        (Cause::Unopened, "with one that did not open"),
         (Cause::Hopeless, "with one beyond help"),
         (Cause::Unread, "in a damaged log"),
     ];
@@ -65,11 +62,6 @@ impl Rot {
     /// The shards in which a row is damaged now.
     pub(super) fn shards(&self, disk: &MemStorage) -> BTreeSet<ShardId> {
         self.now(disk).map(|flip| ShardId(u16::from_be_bytes([flip.row[0], flip.row[1]]))).collect()
-    }
-
-    /// Whether a delta in a log is damaged now: that may keep the disk from being opened.
-    pub(super) fn is_in_log(&self, disk: &MemStorage) -> bool {
-        self.now(disk).any(|flip| flip.space == Space::Log)
     }
 }
 
@@ -132,7 +124,8 @@ impl Held {
         Held { vector: replica.vector().clone(), had }
     }
 
-    fn at(&self, origin: OriginId) -> Seq {
+    /// Up to which of its deltas.
+    pub(super) fn at(&self, origin: OriginId) -> Seq {
         let had = self.had.as_ref().map_or(0, |had| had.at(origin));
         self.vector.at(origin).max(had)
     }

@@ -147,19 +147,23 @@ impl World {
             self.due_in(left_us, Event::Synced { seat: at, run, turns });
             return Ok(());
         }
-        if self.seats[at].sync_fails {
-            return self.disk_fails(at);
-        }
-        let outputs = match self.options.bug {
-            Some(Fault::SyncSkipped) => self.seats[at].said(turns),
-            _ => self.seats[at].synced(turns),
+        let fails = self.seats[at].sync_fails;
+        let outputs = match (fails, self.options.bug) {
+            (true, Some(Fault::SyncErrorIgnored)) | (false, Some(Fault::SyncSkipped)) => {
+                self.seats[at].said(turns)
+            }
+            (true, _) => return self.disk_fails(at),
+            (false, _) => self.seats[at].synced(turns),
         };
         for output in outputs {
             match output {
-                Output::Reply { id, reply } => self.answer(id, &reply)?,
+                Output::Reply { id, reply } => self.answer(at, id, &reply)?,
                 Output::Send { to, message } => self.send(at, place_of(to), &message),
                 _ => {}
             }
+        }
+        if fails {
+            return self.disk_fails(at);
         }
         for (id, paged) in self.seats[at].durable_pages(turns) {
             self.answer_page(id, paged);
@@ -168,13 +172,18 @@ impl World {
         Ok(())
     }
 
-    fn answer(&mut self, id: RequestId, reply: &Reply) -> Result<(), String> {
+    fn answer(&mut self, at: usize, id: RequestId, reply: &Reply) -> Result<(), String> {
         let Some(pending) = self.requests.remove(&id) else { return Ok(()) };
         let Pending { client, op, question, made, rests_on: (shard, dots) } = pending;
         let end = self.clients.hear(client, &question, reply);
         self.history.ops[op].ended = Some((self.now_us, end));
         if !matches!(reply, Reply::Written { .. }) {
             return Ok(());
+        }
+        let durable = &self.seats[at].durable[usize::from(shard.0)];
+        let early = dots.iter().find(|dot| dot.seq > durable.at(dot.origin));
+        if let Some(early) = early.filter(|_| !self.options.only_history) {
+            return Err(format!("n{} answers with {early:?} of {shard:?}, which is not durable", at + 1));
         }
         for dot in dots {
             let resting = self.resting.entry((shard, dot.origin)).or_default();
