@@ -192,6 +192,7 @@ impl Weather {
     ///
     /// - where messages were lost, a pull that was lost just before is given [`LATE`] times the usual time until it counts as lost: so
     ///   long nobody else is asked;
+    /// - what links were given before goes first, and then what is lacked; a slow link may carry it three times over;
     ///
     /// and where limits are tiny:
     ///
@@ -204,6 +205,8 @@ impl Weather {
         let loses = [Kind::Loss, Kind::Partition].iter().any(|kind| self.has(*kind));
         let late_us = if loses { LATE * self.config.pull_retry_ms * 1_000 } else { 0 };
         let ordinary_us = self.config.announce_all_ms * 1_000 + 5 * SECOND + 10 * round_trip_us + late_us;
+        let carried_us = lag.backlog_us + 3 * lag.bytes * SECOND / self.bytes_per_second;
+        let ordinary_us = ordinary_us + carried_us;
         if !self.is_tiny {
             return ordinary_us;
         }
@@ -219,8 +222,11 @@ impl Weather {
 /// How far nodes are apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lag {
-    /// The most deltas that one node lacks.
+    /// The most deltas that one node lacks, and their bytes at most.
     pub(super) deltas: u64,
+    pub(super) bytes: u64,
+    /// How long links are busy with what they were given before.
+    pub(super) backlog_us: u64,
     /// The most rows that one node holds.
     pub(super) rows: u64,
     /// Logs may not have what is lacked, or are not asked for it.

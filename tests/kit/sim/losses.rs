@@ -59,6 +59,11 @@ impl Rot {
         self.flips.iter().filter(is_there)
     }
 
+    /// Whether a row other than a delta in a log is damaged now.
+    pub(super) fn is_in_cells(&self, disk: &MemStorage) -> bool {
+        self.now(disk).any(|flip| flip.space != Space::Log)
+    }
+
     /// The shards in which a row is damaged now.
     pub(super) fn shards(&self, disk: &MemStorage) -> BTreeSet<ShardId> {
         self.now(disk).map(|flip| ShardId(u16::from_be_bytes([flip.row[0], flip.row[1]]))).collect()

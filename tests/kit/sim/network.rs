@@ -75,6 +75,11 @@ impl Network {
         self.cuts[at] = self.cuts[at].saturating_sub(1);
     }
 
+    /// How long links will be busy with what they were given.
+    pub(super) fn backlog_us(&self, now_us: u64) -> u64 {
+        self.busy_until_us.iter().max().map_or(0, |until_us| until_us.saturating_sub(now_us))
+    }
+
     /// All cuts end, and nothing is lost any more.
     pub(super) fn calm(&mut self) {
         self.cuts.fill(0);
