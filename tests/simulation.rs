@@ -93,7 +93,9 @@ fn the_same_seed_gives_the_same_run() {
 // -- histories -------------------------------------------------------------------------------------------------------
 
 /// Bugs that are caught by what clients saw, each by a checker of its own.
-const CAUGHT_BY_HISTORY: [(Fault, &str); 9] = [
+const CAUGHT_BY_HISTORY: [(Fault, &str); 11] = [
+    (Fault::Engine(Bug::AbsenceAnswered), "forgotten"),
+    (Fault::Engine(Bug::WriteUnmade), "adds"),
     (Fault::Engine(Bug::DisableByReceiver), "forgotten"),
     (Fault::Engine(Bug::SubtreeNotDeep), "resurrected"),
     (Fault::Engine(Bug::RepairRowLost), "lost"),

@@ -16,11 +16,13 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 32] = [
+pub const FAULTS: [(&str, Fault); 34] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
     ("error-read-as-absence", Fault::Engine(Bug::ErrorReadAsAbsence)),
+    ("absence-answered", Fault::Engine(Bug::AbsenceAnswered)),
+    ("write-unmade", Fault::Engine(Bug::WriteUnmade)),
     ("delta-dropped", Fault::Engine(Bug::DeltaDropped)),
     ("range-kill-by-receiver", Fault::Engine(Bug::RangeKillByReceiver)),
     ("reset-by-receiver", Fault::Engine(Bug::ResetByReceiver)),

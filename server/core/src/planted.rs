@@ -17,6 +17,10 @@ pub enum Bug {
     LosingSiblingsDropped,
     /// A row that cannot be read is taken for a row that is not there.
     ErrorReadAsAbsence,
+    /// A client that reads a row which cannot be read is told that there is nothing.
+    AbsenceAnswered,
+    /// One write in eight is acknowledged and not made.
+    WriteUnmade,
     /// One delta in eight moves the version vector and changes nothing.
     DeltaDropped,
     /// A range kill kills what its receiver has, not what its author had.

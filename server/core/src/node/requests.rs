@@ -12,6 +12,7 @@ use crate::rows::{self, Origins, Place};
 use crate::storage::{Overlay, Read, StorageError};
 use crate::types::{Failure, Refusal, View};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// A client's request for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,12 @@ impl Node {
         };
         match answer {
             Ok(reply) => Ok(reply),
+            Err(Failure::Storage(_)) if self.answers_absence(operation) => {
+                let seen = Seen::all_of(self.shard(shard).replica.vector());
+                let context = Context { seen, slots: Vec::new() };
+                let (value, next, hidden, shown) = (None, None, Vec::new(), Vec::new());
+                Ok(Reply::Read(Found { value, next, hidden, shown, context }))
+            }
             Err(Failure::Refused(refusal)) => Ok(Reply::Refused(refusal)),
             Err(Failure::Storage(error)) => {
                 // A row of the bucket's policy lies in another shard.
@@ -80,6 +87,10 @@ impl Node {
                 Ok(Reply::Refused(if own { Refusal::Quarantined } else { Refusal::PolicyUnread }))
             }
         }
+    }
+
+    fn answers_absence(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::Read(_)) && self.config.planted.has(Bug::AbsenceAnswered)
     }
 
     fn write(
@@ -105,6 +116,8 @@ impl Node {
             let policies = Policies { rows: &rows, origins: &self.origins, shards, count };
             write::mint(replica, view, author, &|write| policies.default_of(place.bucket, write), request)?
         };
+        let is_unmade = self.config.planted.has(Bug::WriteUnmade) && now.wall_ms.is_multiple_of(8);
+        let delta = delta.filter(|_| !is_unmade);
         let before = delta.is_some().then(|| self.shard(place.shard).replica.vector().clone());
         let dot = delta.as_ref().map(|delta| delta.dot);
         if let Some(delta) = delta {
