@@ -169,13 +169,10 @@ const CHANGES: [(&str, Change); 11] = [
         let at = history.ops.iter().rposition(|op| {
             matches!(op.asked, Asked::Increment(_)) && op.key == "counter/0.0" && is_ok(op)
         })?;
-        let read = Op {
-            asked: Asked::Read,
-            ended: Some((u64::MAX, read(Seen::Nothing))),
-            ..history.ops[at].clone()
-        };
         let began = history.quiet_at()? - 1;
-        history.ops.push(Op { op: u64::MAX, began, ended: Some((began, read.ended?.1)), ..read });
+        let ended = Some((began, read(Seen::Nothing)));
+        let read = Op { op: u64::MAX, asked: Asked::Read, began, ended, ..history.ops[at].clone() };
+        history.ops.push(read);
         history.ops.sort_by_key(|op| op.began);
         Some(())
     }),
