@@ -13,6 +13,10 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// As in the server: a run takes a seventh less time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs whole clusters in one thread each, from one seed each, in a world of faults; then all must agree.
 #[derive(Parser)]
 #[command(
