@@ -314,6 +314,38 @@ fn a_peer_that_never_answers_stops_no_pulls_of_others() {
 }
 
 #[test]
+fn a_peer_that_is_given_more_time_holds_up_no_shard_that_another_has() {
+    let (mut lab, names) = full_shards(3);
+    for name in &names {
+        lab.write(N1, name, put("a"));
+        lab.carry(N1, N3);
+    }
+    lose_all(&mut lab);
+    lab.reconnect(N2, N1);
+    lab.carry(N1, N2);
+    for _ in 0..35 {
+        lab.take_messages(N1);
+        lab.tick_all(100);
+    }
+    let held = pulled_shards(&lab.take_messages(N1));
+    assert_eq!(held.len(), 1, "n1 has 4 s by now");
+    lab.reconnect(N2, N3);
+    for ms in (100..500).step_by(100) {
+        lab.tick_all(100);
+        for _ in 0..names.len() {
+            lab.carry(N3, N2);
+            let said = lab.take_messages(N3);
+            assert!(!pulled_shards(&said).contains(&held[0]), "after {ms} ms n1 may still answer");
+            lab.deliver(N3, said);
+        }
+    }
+    assert_ne!(vectors(&lab, N2), vectors(&lab, N3));
+    lab.tick_all(100);
+    assert_eq!(pulled_shards(&lab.take_messages(N3)), held);
+    assert_eq!(pulls_for(&mut lab, N1), 0, "which has its 4 s all the same");
+}
+
+#[test]
 fn an_answer_that_was_lost_holds_no_place() {
     let (mut lab, names) = full_shards(2);
     n2_may_pull_all_from_n1(&mut lab, &names);

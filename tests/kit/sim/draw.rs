@@ -191,7 +191,7 @@ impl Weather {
     /// it takes some seconds and ten round trips. Add to that:
     ///
     /// - where messages were lost, a pull that was lost just before is given [`LATE`] times the usual time until it counts as lost: so
-    ///   long nobody else is asked;
+    ///   long a peer is asked for nothing else, though it alone may have what is lacked;
     /// - what links were given before goes first, and then what is lacked; a slow link may carry it three times over;
     ///
     /// and where limits are tiny:

@@ -8,7 +8,8 @@
 //!   that it holds is on its way, and replication is resumed. What a later `Have` shows to be lacking probably is on its
 //!   way: it is pulled if it still lacks after `lacking_ms`.
 //! - At most `pulls_open_max` pulls to one peer are unanswered, and one shard is asked of one peer at a time. What is
-//!   beyond that waits, the longest due first, and goes when an answer makes room.
+//!   beyond that waits, the longest due first, and goes when an answer makes room. But where a peer that is given more than
+//!   `pull_retry_ms` has answered nothing for that long, another is asked for its shards too, when it has nothing else to give.
 //! - Peers answer in order: an answer also ends the pulls that were sent before its own. When a peer has answered
 //!   nothing for as long as it is given, all pulls to it end. So a lost answer holds no place for good.
 //! - A peer is given `pull_retry_ms`. Each time that is too short it is given twice as long, and half the window, up to
@@ -32,8 +33,8 @@ const LATE_MAX: u32 = 6;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pulls {
     peers: BTreeMap<NodeId, Peer>,
-    /// The shards that a peer is asked for.
-    asked: BTreeSet<ShardId>,
+    /// The shards that a peer is asked for, and which one was asked last.
+    asked: BTreeMap<ShardId, NodeId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ impl Pulls {
     /// A peer cannot be reached.
     pub(super) fn down(&mut self, peer: NodeId) {
         for shard in self.peers.remove(&peer).into_iter().flat_map(|peer| peer.open) {
-            self.asked.remove(&shard);
+            end(&mut self.asked, shard, peer);
         }
     }
 
@@ -117,17 +118,14 @@ impl Pulls {
         peer: NodeId,
         now_ms: u64,
         open_max: usize,
+        retry_ms: u64,
         waits: impl Fn(ShardId) -> bool,
         lacks: impl Fn(ShardId, &VersionVector) -> bool,
     ) -> Option<ShardId> {
-        let Pulls { peers, asked } = self;
-        let peer = peers.get_mut(&peer)?;
-        if peer.open.len() >= (open_max >> peer.late).max(1) {
-            return None;
-        }
         loop {
-            let mut due = peer.due.range(..=(now_ms, ShardId(u16::MAX)));
-            let (due_ms, shard) = *due.find(|(_, shard)| !asked.contains(shard) && !waits(*shard))?;
+            let (due_ms, shard) = self.first_due(peer, now_ms, open_max, retry_ms, &waits)?;
+            let Pulls { peers, asked } = self;
+            let (id, peer) = (peer, peers.get_mut(&peer)?);
             peer.due.remove(&(due_ms, shard));
             let told = peer.told.get(&shard).expect("what is due was told");
             if told.more || lacks(shard, &told.vector) {
@@ -135,17 +133,36 @@ impl Pulls {
                     peer.silent_since_ms = now_ms;
                 }
                 peer.open.push_back(shard);
-                asked.insert(shard);
+                asked.insert(shard, id);
                 return Some(shard);
             }
             peer.told.remove(&shard);
         }
     }
 
+    /// What of that which is due at a peer comes first: what nobody is asked for, and then what another peer is slow to answer.
+    fn first_due(
+        &self,
+        peer: NodeId,
+        now_ms: u64,
+        open_max: usize,
+        retry_ms: u64,
+        waits: impl Fn(ShardId) -> bool,
+    ) -> Option<(u64, ShardId)> {
+        let peer = self.peers.get(&peer)?;
+        if peer.open.len() >= (open_max >> peer.late).max(1) {
+            return None;
+        }
+        let is_slow = |of: &NodeId| self.peers.get(of).is_some_and(|peer| peer.is_silent(now_ms, retry_ms));
+        let due = || peer.due.range(..=(now_ms, ShardId(u16::MAX))).filter(|(_, shard)| !waits(*shard));
+        let unasked = due().find(|(_, shard)| !self.asked.contains_key(shard));
+        unasked.or_else(|| due().find(|(_, shard)| self.asked.get(shard).is_some_and(is_slow))).copied()
+    }
+
     /// A peer has answered a pull. `brought`: the answer brought something, and whether it left something out.
     fn answered(&mut self, peer: NodeId, shard: ShardId, brought: Option<bool>, now_ms: u64, retry_ms: u64) {
         let Pulls { peers, asked } = self;
-        let Some(peer) = peers.get_mut(&peer) else { return };
+        let (id, Some(peer)) = (peer, peers.get_mut(&peer)) else { return };
         let silent_ms = now_ms.saturating_sub(core::mem::replace(&mut peer.silent_since_ms, now_ms));
         let is_late = peer.ended.remove(&shard);
         let Some(place) = peer.open.iter().position(|open| *open == shard) else {
@@ -161,7 +178,7 @@ impl Pulls {
         let first = if is_late { place } else { 0 };
         let ended: Vec<ShardId> = peer.open.drain(first..=place).collect();
         for ended in ended {
-            asked.remove(&ended);
+            end(asked, ended, id);
             match brought.filter(|_| ended == shard) {
                 Some(more) => peer.put_back(ended, more, now_ms, false),
                 None => peer.put_back(ended, false, rested_ms, true),
@@ -182,15 +199,13 @@ impl Pulls {
     /// Ends the pulls to peers that have answered nothing for too long.
     fn end_unanswered(&mut self, now_ms: u64, retry_ms: u64) {
         let Pulls { peers, asked } = self;
-        let is_silent = |peer: &&mut Peer| {
-            !peer.open.is_empty() && peer.silent_since_ms.saturating_add(peer.given_ms(retry_ms)) <= now_ms
-        };
-        for peer in peers.values_mut().filter(is_silent) {
+        let too_long = |peer: &Peer| peer.is_silent(now_ms, peer.given_ms(retry_ms));
+        for (id, peer) in peers.iter_mut().filter(|(_, peer)| too_long(peer)) {
             let rested_ms = now_ms.saturating_add(peer.given_ms(retry_ms));
             peer.late = (peer.late + 1).min(LATE_MAX);
             peer.ended.clear();
             for shard in core::mem::take(&mut peer.open) {
-                asked.remove(&shard);
+                end(asked, shard, *id);
                 peer.ended.insert(shard);
                 peer.put_back(shard, false, rested_ms, true);
             }
@@ -208,7 +223,19 @@ impl Pulls {
     }
 }
 
+/// A pull to a peer has ended.
+fn end(asked: &mut BTreeMap<ShardId, NodeId>, shard: ShardId, peer: NodeId) {
+    if asked.get(&shard) == Some(&peer) {
+        asked.remove(&shard);
+    }
+}
+
 impl Peer {
+    /// Whether it has been asked, and has answered nothing for so long.
+    fn is_silent(&self, now_ms: u64, for_ms: u64) -> bool {
+        !self.open.is_empty() && self.silent_since_ms.saturating_add(for_ms) <= now_ms
+    }
+
     /// How long it may answer nothing.
     fn given_ms(&self, retry_ms: u64) -> u64 {
         retry_ms.saturating_mul(1 << self.late)
@@ -300,7 +327,8 @@ impl Node {
         // While a replica is repaired, what is pulled would only wait.
         let waits = |shard: ShardId| replica(shard).is_frozen();
         let lacks = |shard: ShardId, vector: &VersionVector| replica(shard).lacks(vector);
-        while let Some(shard) = pulls.next(peer, now.mono_ms, config.pulls_open_max, waits, lacks) {
+        let (open_max, retry_ms) = (config.pulls_open_max, config.pull_retry_ms);
+        while let Some(shard) = pulls.next(peer, now.mono_ms, open_max, retry_ms, waits, lacks) {
             let message = Message::Pull { shard, have: replica(shard).vector().clone() };
             turn.outputs.push(Output::Send { to: peer, message });
         }
