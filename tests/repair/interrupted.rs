@@ -166,6 +166,63 @@ fn a_message_that_is_lost_or_doubled_at_any_step_does_no_harm() {
     });
 }
 
+/// Two keys whose rows lie in one leaf of the tree, the first before the second.
+fn neighbours(config: &Config) -> [String; 2] {
+    let mut lab = Lab::with(1, config.clone());
+    let mut found = BTreeMap::new();
+    for n in 100..1_000 {
+        let name = format!("k{n}");
+        lab.write(N1, &name, put("same"));
+        let (row, ..) = lab.rows(N1, Space::Head).pop().expect("it was written");
+        if let Some(first) = found.insert(config.seed.leaf(Space::Head, &row), name.clone()) {
+            return [first, name];
+        }
+    }
+    panic!("among so many two are neighbours");
+}
+
+/// As when an answer comes just after its receiver has waited long enough and asked again. (The simulator found that rows which had
+/// been found the first time were said not to be there, and removed: `meridian-sim replay --seed 109497`.)
+#[test]
+fn a_request_that_comes_again_while_the_receiver_goes_on_takes_no_row_away() {
+    let config = Config { pull_bytes_max: 1, portion_rows: 1, log_keep_bytes: 0, ..config() };
+    let [same, new] = neighbours(&config);
+    let mut lab = Lab::with(2, config);
+    for name in [same.as_str(), "zz"] {
+        lab.write(N1, name, put("same"));
+    }
+    lab.exchange();
+    lab.write(N1, &new, put("new"));
+    lose_all(&mut lab);
+    cut_log(&mut lab, N1);
+    lab.works = false;
+    lab.reconnect(N1, N2);
+    let is_rows = |said: &Message| matches!(said, Message::Ask { ask: Ask::Rows(_), .. });
+    let is_more = |said: &Message| matches!(said, Message::Ask { ask: Ask::More { .. }, .. });
+    let next = |lab: &mut Lab, like: &dyn Fn(&Message) -> bool| {
+        (0..100).find_map(|_| match next_step(lab).expect("the repair goes on") {
+            Step::Letter(letter) if like(&letter.message()) => Some(letter),
+            step => {
+                take(lab, &step);
+                None
+            }
+        })
+    };
+    let rows = next(&mut lab, &is_rows).expect("rows are asked for");
+    rows.deliver(&mut lab);
+    let more = next(&mut lab, &is_more).expect("one row is an answer");
+    rows.deliver(&mut lab);
+    assert!(lab.members[N1].node.has_work(), "it is answered once more");
+    more.deliver(&mut lab);
+    while let Some(step) = next_step(&mut lab) {
+        take(&mut lab, &step);
+    }
+    assert_eq!(repaired(&lab, N2).len(), 1);
+    settle(&mut lab);
+    lab.reads(&same, ["same"; 2]);
+    lab.reads(&new, ["new"; 2]);
+}
+
 // -- what is stale, doubled or forged ------------------------------------------------------------------------------------
 
 /// The link between n1 and n2 dies, with what is on its way.

@@ -84,9 +84,10 @@ impl Node {
             }
             Ask::Close => drop(self.sources.outgoing.remove(&key)),
             ask => {
-                let is_read = turn.number == outgoing.turn.number && outgoing.source.is_reading();
+                let repeats = turn.number == outgoing.turn.number;
+                let is_read = repeats && outgoing.source.is_reading();
                 (outgoing.turn, outgoing.asked_ms) = (turn, now.mono_ms);
-                if let Some(answer) = (!is_read).then(|| outgoing.source.ask(ask)).flatten() {
+                if let Some(answer) = (!is_read).then(|| outgoing.source.ask(ask, repeats)).flatten() {
                     self.answer_repair(from, shard, turn, answer);
                 }
             }

@@ -66,8 +66,10 @@ impl Source {
         self.reading.is_some()
     }
 
-    /// Takes a request; the answer, where nothing has to be read for it.
-    pub(crate) fn ask(&mut self, ask: &Ask) -> Option<Answer> {
+    /// Takes a request; the answer, where nothing has to be read for it. `repeats`: it came before, and has perhaps been answered. Then
+    /// it is answered once more, but which rows were found stays: when the receiver goes on in the midst of that, what lies
+    /// before is not read again.
+    pub(crate) fn ask(&mut self, ask: &Ask, repeats: bool) -> Option<Answer> {
         let from = match ask {
             Ask::Walk { level, nodes } => {
                 return Some(Answer::Sums(
@@ -75,7 +77,9 @@ impl Source {
                 ));
             }
             Ask::Rows(leaves) => {
-                self.wanted = Wanted::new(leaves);
+                if !repeats {
+                    self.wanted = Wanted::new(leaves);
+                }
                 Position { space: Space::Head, row: self.shard.0.to_be_bytes().to_vec() }
             }
             Ask::More { .. } if self.wanted.leaves.is_empty() => {
