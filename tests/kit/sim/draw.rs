@@ -11,8 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use std::fmt;
 use std::str::FromStr;
 
-/// How many times the usual time a peer is given at most that has left pulls unanswered (`node/pulls.rs`).
-const LATE: u64 = 64;
+/// How many times the usual time a peer is given at most that has left pulls unanswered, and how many times it what was asked of it
+/// rests then (`node/pulls.rs`).
+const LATE: u64 = 64 + 64;
 /// A second, in microseconds.
 pub(super) const SECOND: u64 = 1_000_000;
 
@@ -190,15 +191,15 @@ impl Weather {
     /// How long all nodes may take to agree once all faults are off. Whose last message was lost waits until all is announced once more; then
     /// it takes some seconds and ten round trips. Add to that:
     ///
-    /// - where messages were lost, a pull that was lost just before is given [`LATE`] times the usual time until it counts as lost: so
-    ///   long a peer is asked for nothing else, though it alone may have what is lacked;
+    /// - where messages were lost, a pull that was lost just before has [`LATE`] times the usual time until it is made again: so long
+    ///   a peer is not asked for what it alone may have;
     /// - what links were given before goes first, and then what is lacked; a slow link may carry it three times over;
     ///
     /// and where limits are tiny:
     ///
     /// - each delta that is lacked may be an answer of its own, and be turned away once before its turn has come: two round trips;
-    /// - where logs are cut, or empty replicas are repaired at once, a node may be repaired from each other one, one after the other. In each
-    ///   repair every row may be an answer of its own, and `repair_known_max` own rows a request; for each request the source reads
+    /// - where logs are cut, or empty replicas are repaired at once, a node may be repaired from each other one, one after the other, and
+    ///   each of them may have to help another one first. In each repair every row may be an answer of its own, and `repair_known_max` own rows a request; for each request the source reads
     ///   all rows, a portion at a time.
     pub(super) fn patience_us(&self, lag: Lag) -> u64 {
         let round_trip_us = 2 * (self.delay_us + self.jitter_us) + 2 * self.sync_us;
@@ -214,7 +215,7 @@ impl Weather {
         let requests = 1 + lag.rows / self.config.repair_known_max as u64;
         let reading_us = lag.rows.div_ceil(self.config.portion_rows as u64) * PORTION_US;
         let repair_us = (lag.rows + requests) * round_trip_us + requests * reading_us;
-        let repairs = if lag.is_cut { self.nodes as u64 - 1 } else { 0 };
+        let repairs = if lag.is_cut { 2 * (self.nodes as u64 - 1) } else { 0 };
         ordinary_us + pulls_us + repairs * (repair_us + self.config.pull_retry_ms * 1_000)
     }
 }

@@ -41,11 +41,14 @@ impl World {
         // A pause has an end of its own.
         let paused_until_us = self.seats.iter().map(|seat| seat.paused_until_us).max().unwrap_or(0);
         self.go_on_until(paused_until_us)?;
-        let (mut began_us, mut patience_us) = (self.now_us, self.weather.patience_us(self.lag()));
+        let lag = self.lag();
+        let (mut began_us, mut patience_us) = (self.now_us, self.weather.patience_us(lag));
+        // What is on its way from before may be all that is left of a disk that was replaced: until then nothing is the end.
+        let carried_us = self.now_us + lag.backlog_us;
         let mut is_checked = false;
         loop {
             let waited_us = self.now_us - began_us;
-            if self.all_agree() && self.requests.is_empty() {
+            if self.all_agree() && self.requests.is_empty() && self.now_us >= carried_us {
                 if is_checked || self.options.only_history || !self.check_damaged() {
                     break;
                 }
