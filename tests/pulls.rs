@@ -292,12 +292,7 @@ fn no_more_pulls_than_the_window_takes_are_open_and_everything_arrives() {
 
 #[test]
 fn a_peer_that_never_answers_stops_no_pulls_of_others() {
-    let (mut lab, names) = full_shards(3);
-    for name in &names {
-        lab.write(N1, name, put("a"));
-        lab.carry(N1, N3);
-    }
-    lose_all(&mut lab);
+    let (mut lab, names) = n2_lacks_what_others_have();
     lab.reconnect(N2, N1);
     lab.reconnect(N2, N3);
     lab.carry(N1, N2);
@@ -315,12 +310,7 @@ fn a_peer_that_never_answers_stops_no_pulls_of_others() {
 
 #[test]
 fn a_peer_that_is_given_more_time_holds_up_no_shard_that_another_has() {
-    let (mut lab, names) = full_shards(3);
-    for name in &names {
-        lab.write(N1, name, put("a"));
-        lab.carry(N1, N3);
-    }
-    lose_all(&mut lab);
+    let (mut lab, names) = n2_lacks_what_others_have();
     lab.reconnect(N2, N1);
     lab.carry(N1, N2);
     for _ in 0..35 {
@@ -386,6 +376,22 @@ fn a_mute_peer_is_given_more_time_and_fewer_places_and_both_are_taken_back_when_
         lab.put_messages(N1, pulls);
     }
     assert_eq!(open.last(), Some(&8), "{open:?}");
+}
+
+#[test]
+fn what_one_peer_alone_has_is_asked_for_again_after_64_seconds_at_the_latest() {
+    let mut lab = n2_asks_n1(config());
+    assert_eq!(pulls_for(&mut lab, N1), 1);
+    let mut waits_ms = Vec::new();
+    while waits_ms.len() < 9 {
+        let before_ms = lab.now_ms;
+        while pulls_for(&mut lab, N1) == 0 {
+            lab.tick_all(100);
+        }
+        waits_ms.push((lab.now_ms - before_ms) / 100 * 100);
+        lose_all(&mut lab);
+    }
+    assert_eq!(waits_ms, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 64_000, 64_000]);
 }
 
 // -- the rules of when a pull ends, and of rest ----------------------------------------------------------------------
@@ -494,6 +500,17 @@ fn full_shards(count: usize) -> (Lab, Vec<String>) {
     };
     let names = shards.shards().map(name_in).collect();
     (in_step(count, Config { shards, ..config() }), names)
+}
+
+/// As [`full_shards`]; n1 has written to each, and n3 has that, and n2 has not.
+fn n2_lacks_what_others_have() -> (Lab, Vec<String>) {
+    let (mut lab, names) = full_shards(3);
+    for name in &names {
+        lab.write(N1, name, put("a"));
+        lab.carry(N1, N3);
+    }
+    lose_all(&mut lab);
+    (lab, names)
 }
 
 /// What a node has applied of all shards.
