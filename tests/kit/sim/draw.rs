@@ -199,8 +199,8 @@ impl Weather {
     ///
     /// - each delta that is lacked may be an answer of its own, and be turned away once before its turn has come: two round trips;
     /// - where logs are cut, or empty replicas are repaired at once, a node may be repaired from each other one, one after the other, and
-    ///   each of them may have to help another one first. In each repair every row may be an answer of its own, and `repair_known_max` own rows a request; for each request the source reads
-    ///   all rows, a portion at a time.
+    ///   each of them may have to help another one first. In each repair every row may be an answer of its own, and
+    ///   `repair_known_max` own rows a request; for each request the source reads all rows, a portion at a time.
     pub(super) fn patience_us(&self, lag: Lag) -> u64 {
         let round_trip_us = 2 * (self.delay_us + self.jitter_us) + 2 * self.sync_us;
         let loses = [Kind::Loss, Kind::Partition].iter().any(|kind| self.has(*kind));

@@ -44,7 +44,7 @@ impl World {
         let lag = self.lag();
         let (mut began_us, mut patience_us) = (self.now_us, self.weather.patience_us(lag));
         // What is on its way from before may be all that is left of a disk that was replaced: until then nothing is the end.
-        let carried_us = self.now_us + lag.backlog_us;
+        let carried_us = self.now_us + lag.backlog_us + self.weather.delay_us + self.weather.jitter_us;
         let mut is_checked = false;
         loop {
             let waited_us = self.now_us - began_us;
