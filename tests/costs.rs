@@ -178,8 +178,10 @@ fn a_page_of_a_listing_costs_the_same_wherever_it_begins_and_however_many_keys_t
 
 /// Most bytes of a removal's delta beyond its names.
 const REMOVAL_DELTA_BYTES_MAX: usize = 64;
-/// Most rows that a removal looks through before it makes a mask; a clear counts so many members first.
-const LOOKED_THROUGH: usize = 10_000;
+/// Most rows that a removal looks through before it makes a mask,
+const LOOKED_THROUGH: usize = 1_000;
+/// and members that a clear counts first.
+const COUNTED: usize = 10_000;
 /// Most operations of one that is not a walk, and rows that it visits.
 const OPERATIONS_FEW: usize = 24;
 
@@ -263,7 +265,7 @@ fn large_removals() -> [Removal; 4] {
     let subtree = at(&["records"], Write::Delete);
     [
         ("DELETE of a set", set_of(MANY), Write::Delete, LOOKED_THROUGH),
-        ("clear", set_of(MANY), Write::Set(vec![SetOp::Clear]), 2 * LOOKED_THROUGH),
+        ("clear", set_of(MANY), Write::Set(vec![SetOp::Clear]), COUNTED + LOOKED_THROUGH),
         ("DELETE of a map", map_of(MANY), Write::Delete, LOOKED_THROUGH),
         ("removal of a subtree", map_below("records", MANY), subtree, LOOKED_THROUGH),
     ]

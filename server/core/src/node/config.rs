@@ -80,7 +80,7 @@ impl Default for Config {
             repair_empty_min: 1_000,
             install_rows_max: 10_000,
             install_bytes_max: 16 << 20,
-            removal_rows_max: 10_000,
+            removal_rows_max: 1_000,
             portion_rows: 512,
             deep_check_ms: 24 * 60 * 60 * 1_000,
             log_keep_bytes: 32 << 20,
