@@ -3,8 +3,8 @@
 
 use meridian_tests::http::Client;
 use meridian_tests::process::{NodeProcess, Scratch};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +18,14 @@ const FILLERS: usize = 4;
 const TIMED: usize = 2_000;
 /// Most that an add to the large set may cost, of what one to a small set does.
 const SLOPE_MAX: f64 = 2.5;
-/// Most that others may wait while the set is swept away, of what they do else: the median of the seconds' 99th percentiles, for a
-/// disk may keep everybody waiting for a moment, whatever is asked of it.
+/// Sets that are deleted beside other clients, and the members of each: each is swept in a few seconds.
+const ROUNDS: usize = 10;
+const MEMBERS_OF_ROUND: usize = 100_000;
+/// How long others ask before each of them is deleted.
+const QUIET: Duration = Duration::from_secs(2);
+/// A 99th percentile is of so long a time: one moment in which the disk keeps everybody waiting, whatever is asked of it, spoils one of them.
+const SLICE: Duration = Duration::from_millis(500);
+/// Most that others may wait while a set is swept away, of what they do just before: the medians of all rounds' slices.
 const P99_MAX: f64 = 2.0;
 /// Other clients, and how often each asks.
 const OTHERS: usize = 4;
@@ -32,35 +38,78 @@ fn a_million_members_are_added_to_and_deleted_in_the_middle_of_other_traffic() {
     let node = NodeProcess::start(scratch.path(), &[]).expect("a node");
     let address = node.address();
     let filled = Instant::now();
-    fill(address);
+    fill(address, "million", MEMBERS);
     println!("{MEMBERS} members in {:?}", filled.elapsed());
 
+    add(&mut connect(address), "ten", 0..10);
     let [small, large] = slope(address);
     println!("an add: {small:?} with ten members, {large:?} with a million");
     assert!(large.as_secs_f64() <= small.as_secs_f64() * SLOPE_MAX, "{small:?} and {large:?}");
 
-    let usual = usual(address);
-    let (stop, mut client) = (AtomicBool::new(false), connect(address));
-    let (waited, deleted, swept) = thread::scope(|scope| {
-        let others = others(scope, address, &stop);
+    let mut client = connect(address);
+    let (mut before, mut during) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let [quiet, swept] = others_wait(&node, &mut client, round);
+        before.extend(quiet);
+        during.extend(swept);
+    }
+    let (before, during) = (middle(before), middle(during));
+    println!("others' p99: {before:?} before, {during:?} while a set is swept (medians of {SLICE:?} each)");
+    assert!(during.as_secs_f64() <= before.as_secs_f64() * P99_MAX, "others wait: {before:?} and {during:?}");
+
+    let began = Instant::now();
+    delete(&node, &mut client, "million");
+    println!("DELETE of the million in {:?}, swept in {:?}", began.elapsed(), wait_swept(&node, began));
+}
+
+/// Fills a set and deletes it beside other clients. The 99th percentiles of how long they wait just before, and until it is swept.
+fn others_wait(node: &NodeProcess, client: &mut Client, round: usize) -> [Vec<Duration>; 2] {
+    let (address, key) = (node.address(), format!("round-{round}"));
+    fill(address, &key, MEMBERS_OF_ROUND);
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let others: Vec<_> =
+            (0..OTHERS).map(|other| scope.spawn(move || ask(address, other, stop))).collect();
+        thread::park_timeout(QUIET);
         let began = Instant::now();
-        let answer = client.request("DELETE", "/v1/kv/large/million", &[], b"").expect("it answers");
-        assert_eq!(answer.status, 204, "{}", answer.text());
+        delete(node, client, &key);
         let deleted = began.elapsed();
-        let answer = client.request("GET", "/v1/kv/large/million", &[], b"").expect("it answers");
-        assert_eq!(answer.status, 404, "it is gone at once: {}", answer.text());
-        assert_eq!(node.metric("meridian_masks").expect("it is counted"), 1, "its rows are not");
-        let swept = wait_swept(&node, began);
+        let swept = wait_swept(node, began);
         stop.store(true, Ordering::Relaxed);
-        (joined(others), deleted, swept)
-    });
-    let during = p99_of_seconds(&waited);
-    println!(
-        "DELETE in {deleted:?}, swept in {swept:?}; others' p99: {usual:?} as usual, {during:?} \
-         meanwhile (medians of seconds; {:?} of all)",
-        p99(waited.iter().map(|(_, waited)| *waited).collect())
-    );
-    assert!(during.as_secs_f64() <= usual.as_secs_f64() * P99_MAX, "others wait: {during:?}");
+        println!("round {round}: DELETE in {deleted:?}, swept in {swept:?}");
+        let waited: Vec<Waited> =
+            others.into_iter().flat_map(|other| other.join().expect("it ends")).collect();
+        [began - QUIET..began, began..began + swept].map(|time| p99_of_slices(&waited, time))
+    })
+}
+
+/// The 99th percentile of each whole slice of a time, or of the time if it is shorter.
+fn p99_of_slices(waited: &[Waited], time: Range<Instant>) -> Vec<Duration> {
+    let slices = ((time.end - time.start).as_millis() / SLICE.as_millis()).max(1);
+    (0..slices as u32)
+        .map(|slice| {
+            let from = time.start + SLICE * slice;
+            let asked = waited.iter().filter(|(asked, _)| (from..from + SLICE).contains(asked));
+            let mut waited: Vec<Duration> = asked.map(|(_, waited)| *waited).collect();
+            waited.sort_unstable();
+            waited[waited.len() * 99 / 100]
+        })
+        .collect()
+}
+
+fn middle(mut all: Vec<Duration>) -> Duration {
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+/// Deletes a set: it is gone at once, and its rows are not.
+fn delete(node: &NodeProcess, client: &mut Client, key: &str) {
+    let path = format!("/v1/kv/large/{key}");
+    let answer = client.request("DELETE", &path, &[], b"").expect("it answers");
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let answer = client.request("GET", &path, &[], b"").expect("it answers");
+    assert_eq!(answer.status, 404, "it is gone at once: {}", answer.text());
+    assert_eq!(node.metric("meridian_masks").expect("it is counted"), 1, "its rows are not");
 }
 
 fn connect(address: SocketAddr) -> Client {
@@ -75,18 +124,17 @@ fn add(client: &mut Client, key: &str, members: impl Iterator<Item = usize>) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-fn fill(address: SocketAddr) {
+fn fill(address: SocketAddr, key: &str, members: usize) {
     thread::scope(|scope| {
         for filler in 0..FILLERS {
             scope.spawn(move || {
                 let mut client = connect(address);
-                for first in (filler * AT_ONCE..MEMBERS).step_by(FILLERS * AT_ONCE) {
-                    add(&mut client, "million", first..first + AT_ONCE);
+                for first in (filler * AT_ONCE..members).step_by(FILLERS * AT_ONCE) {
+                    add(&mut client, key, first..first + AT_ONCE);
                 }
             });
         }
     });
-    add(&mut connect(address), "ten", 0..10);
 }
 
 /// What an add takes, with ten members and with a million: medians, in turns.
@@ -101,39 +149,11 @@ fn slope(address: SocketAddr) -> [Duration; 2] {
             took.push(began.elapsed());
         }
     }
-    took.map(|mut took| {
-        took.sort_unstable();
-        took[took.len() / 2]
-    })
-}
-
-/// How long others wait when nothing is swept.
-fn usual(address: SocketAddr) -> Duration {
-    let stop = AtomicBool::new(false);
-    let waited = thread::scope(|scope| {
-        let others = others(scope, address, &stop);
-        thread::park_timeout(Duration::from_secs(5));
-        stop.store(true, Ordering::Relaxed);
-        joined(others)
-    });
-    p99_of_seconds(&waited)
+    took.map(middle)
 }
 
 /// When something was asked, and how long it took.
 type Waited = (Instant, Duration);
-type Other<'scope> = thread::ScopedJoinHandle<'scope, Vec<Waited>>;
-
-fn others<'scope, 'env>(
-    scope: &'scope thread::Scope<'scope, 'env>,
-    address: SocketAddr,
-    stop: &'env AtomicBool,
-) -> Vec<Other<'scope>> {
-    (0..OTHERS).map(|other| scope.spawn(move || ask(address, other, stop))).collect()
-}
-
-fn joined(others: Vec<Other<'_>>) -> Vec<Waited> {
-    others.into_iter().flat_map(|other| other.join().expect("it ends")).collect()
-}
 
 /// Another client: writes and reads at a pace, and tells how long each took.
 fn ask(address: SocketAddr, other: usize, stop: &AtomicBool) -> Vec<Waited> {
@@ -152,26 +172,6 @@ fn ask(address: SocketAddr, other: usize, stop: &AtomicBool) -> Vec<Waited> {
         waited.push((next, next.elapsed()));
     }
     waited
-}
-
-/// The median of the 99th percentiles of all whole seconds.
-fn p99_of_seconds(waited: &[Waited]) -> Duration {
-    let first = waited.iter().map(|(asked, _)| *asked).min().expect("something was asked");
-    let mut seconds: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
-    for (asked, waited) in waited {
-        seconds.entry((*asked - first).as_secs()).or_default().push(*waited);
-    }
-    if seconds.len() > 1 {
-        seconds.pop_last();
-    }
-    let mut each: Vec<Duration> = seconds.into_values().map(p99).collect();
-    each.sort_unstable();
-    each[each.len() / 2]
-}
-
-fn p99(mut waited: Vec<Duration>) -> Duration {
-    waited.sort_unstable();
-    waited[waited.len() * 99 / 100]
 }
 
 /// Waits until no removed row is left: then every shard tells its root again.
