@@ -12,6 +12,10 @@ use std::io::{self, BufReader, BufWriter, Write as _};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How often a run says how far it is where there is no terminal.
+const SAYS_EVERY: Duration = Duration::from_mins(1);
 
 /// As in the server: a run takes a seventh less time.
 #[global_allocator]
@@ -139,10 +143,6 @@ fn run() -> Result<(), String> {
                 let seed = failures.first().map_or(first, |failure| failure.seed);
                 write(&sim::run_told(seed, &options).1, &file)?;
             }
-            for failure in &failures {
-                let what = failure.what.lines().next().unwrap_or_default();
-                eprintln!("seed {}: {what:.200}", failure.seed);
-            }
             match failures.first() {
                 Some(first) => {
                     return Err(format!("{} runs went wrong. The first:\n{first}", failures.len()));
@@ -204,12 +204,29 @@ fn judge(file: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs seeds on several threads. What went wrong comes in the order of the seeds.
+/// Which seed went wrong, and the beginning of what it says.
+fn in_short(failure: &Failure) -> String {
+    let what = failure.what.lines().next().unwrap_or_default();
+    format!("seed {}: {what:.200}", failure.seed)
+}
+
+/// Runs seeds on several threads. What goes wrong is said at once, so that a run that is broken off has not been for nothing, and comes
+/// in the order of the seeds.
 fn run_all(seeds: Range<u64>, jobs: usize, options: &Options) -> (Figures, Vec<Failure>) {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left").expect("a template");
-    let bar = ProgressBar::new(seeds.end - seeds.start).with_style(style);
-    let outcome = sim::run_many(seeds, jobs, options, |_| {
+    let all = seeds.end - seeds.start;
+    let bar = ProgressBar::new(all).with_style(style);
+    let (mut done, mut says_at) = (0, Instant::now() + SAYS_EVERY);
+    let outcome = sim::run_many(seeds, jobs, options, |failure| {
+        done += 1;
         bar.inc(1);
+        if let Some(failure) = failure {
+            bar.suspend(|| eprintln!("{}", in_short(failure)));
+        }
+        if bar.is_hidden() && Instant::now() >= says_at {
+            eprintln!("{done}/{all} runs");
+            says_at = Instant::now() + SAYS_EVERY;
+        }
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
