@@ -192,6 +192,45 @@ fn a_wiped_node_comes_back_whole_and_serves_only_then() {
 }
 
 #[test]
+fn a_node_whose_disk_is_nearly_full_takes_in_nothing_of_its_peers_until_there_is_room() {
+    const RESERVE: &str = "--disk-reserve-bytes";
+    let _alone = alone();
+    let scratch = Scratch::new("cluster-full");
+    let mut cluster = Cluster::start(scratch.path(), 3).unwrap();
+    cluster.request(0, "PUT", "/v1/kv/full/before", "written").unwrap();
+    cluster.wait_converged(PATIENCE).unwrap();
+    // No disk has so much room.
+    cluster.nodes[2].terminate().unwrap();
+    cluster.nodes[2].add_option(RESERVE, "9000000000000000000");
+    cluster.nodes[2].restart().unwrap();
+    for key in 0..300 {
+        cluster.request(key % 2, "PUT", &format!("/v1/kv/full/{key}"), &format!("value {key}")).unwrap();
+    }
+    cluster.request(0, "DELETE", "/v1/kv/full/before", "").unwrap();
+    let took = Duration::from_secs(2);
+    thread::park_timeout(took);
+    let full = &cluster.nodes[2];
+    let members = full.get("/v1/cluster").unwrap().text();
+    assert_eq!(members.matches("\"connected\"").count(), 2, "it has its peers: {members}");
+    assert_eq!(full.metric("meridian_disk_full").unwrap(), 1);
+    assert_eq!(full.request("PUT", "/v1/kv/full/own", &[], b"v").unwrap().status, 507);
+    let listed = full.get("/v1/kv/full").unwrap().text();
+    assert!(listed.contains("before") && !listed.contains("value") && !listed.contains("299"), "{listed}");
+    assert_eq!(reads(&cluster, "/v1/kv/full/299")[..2], ["value 299"; 2], "the others go on");
+    let seen = cluster.nodes[0].get("/v1/cluster/convergence").unwrap();
+    assert_eq!(seen.field("converged"), "false", "it is said: {}", seen.text());
+    cluster.nodes[2].terminate().unwrap();
+    cluster.nodes[2].drop_option(RESERVE);
+    cluster.nodes[2].restart().unwrap();
+    cluster.wait_converged(PATIENCE).unwrap();
+    for key in 0..300 {
+        let read = cluster.nodes[2].get(&format!("/v1/kv/full/{key}")).unwrap();
+        assert_eq!(read.text(), format!("value {key}"));
+    }
+    assert_eq!(cluster.nodes[2].get("/v1/kv/full/before").unwrap().status, 404);
+}
+
+#[test]
 fn an_empty_node_waits_for_those_that_it_joins() {
     let _alone = alone();
     let scratch = Scratch::new("cluster-wait");

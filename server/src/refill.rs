@@ -205,6 +205,7 @@ fn hand_over(app: &App, aside: &Aside) -> anyhow::Result<()> {
     let mut way = Way::to(&app.door, app.peers.own());
     let (mut given, mut waiting, mut wanted) = (0, 0, Vec::new());
     for shard in shards {
+        wait_for_room(app)?;
         let give = |delta| match app.state.is_serving() {
             true => {
                 way.take(shard, delta);
@@ -231,6 +232,15 @@ fn hand_over(app: &App, aside: &Aside) -> anyhow::Result<()> {
     }
     tracing::info!("{place} is not needed any more, and can be removed");
     Ok(aside.note_handed_over(&what)?)
+}
+
+/// Waits until the disk has room: before that the node takes nothing in.
+fn wait_for_room(app: &App) -> anyhow::Result<()> {
+    while app.state.disk_is_full() {
+        anyhow::ensure!(app.state.is_serving(), "the node stops");
+        thread::park_timeout(CHECK);
+    }
+    Ok(())
 }
 
 fn give_shard(

@@ -16,7 +16,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names on the command line.
-pub const FAULTS: [(&str, Fault); 34] = [
+pub const FAULTS: [(&str, Fault); 35] = [
     ("gap-accepted", Fault::Engine(Bug::GapAccepted)),
     ("no-causal-gate", Fault::Engine(Bug::NoCausalGate)),
     ("losing-siblings-dropped", Fault::Engine(Bug::LosingSiblingsDropped)),
@@ -42,6 +42,7 @@ pub const FAULTS: [(&str, Fault); 34] = [
     ("log-hole", Fault::Engine(Bug::LogHole)),
     ("spent-slot-purged", Fault::Engine(Bug::SpentSlotPurged)),
     ("truncation-denied", Fault::Engine(Bug::TruncationDenied)),
+    ("room-ignored", Fault::Engine(Bug::RoomIgnored)),
     ("mask-hides-newer", Fault::Engine(Bug::MaskHidesNewer)),
     ("mask-forgotten", Fault::Engine(Bug::MaskForgotten)),
     ("mask-swept-half", Fault::Engine(Bug::MaskSweptHalf)),
@@ -62,9 +63,9 @@ impl Fault {
         }
     }
 
-    /// Whether the schedules can show it.
+    /// Whether the schedules can show it: their disks are never full.
     pub fn is_for_schedules(self) -> bool {
-        self != Fault::SyncErrorIgnored
+        !matches!(self, Fault::SyncErrorIgnored | Fault::Engine(Bug::RoomIgnored))
     }
 }
 

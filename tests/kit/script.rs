@@ -27,6 +27,7 @@
 //! | `exchange`, `tick MS` | everything arrives until all is quiet; time passes and all nodes notice |
 //! | `unsynced n1`, `crash n1 KEPT` | its disk syncs nothing any more; its power fails, and so many turns stay |
 //! | `restart n1`, `wipe n1`, `clone n1 n2`, `reconnect n1 n2` | starts again; on an empty disk; n2 comes back with a copy of n1's disk |
+//! | `full n1`, `room n1` | its disk has no room for what others send; has room again |
 //! | `damage n1`, `refill n1` | a bit of its first member or slot flips; it is to fill a damaged replica again |
 //! | `log n1` | how many deltas its log holds |
 //! | `vectors` | how many deltas each has applied, and who has applied the same and holds the same |
@@ -138,6 +139,7 @@ impl Stage {
                 self.lab.wipe(at);
                 self.introduce(at);
             }
+            "full" | "room" => drop(self.lab.step(at, Input::Room(what == "room"))),
             "damage" => self.lab.damage_cell(at),
             "refill" => {
                 let origin = self.lab.fresh_origin();

@@ -73,6 +73,8 @@ pub enum Bug {
     DisableByReceiver,
     /// The log is cut although a member lacks what is cut off, and this is said to be all there is.
     TruncationDenied,
+    /// What peers send is taken in although the disk has no room for it.
+    RoomIgnored,
 }
 
 /// Which deliberate bug a node has: none, but in tests.

@@ -1,6 +1,6 @@
 //! A disk that is full for a while. As in the server:
 //!
-//! - while it is nearly full, clients' writes are refused; reads go on, and what peers send is still written;
+//! - while it is nearly full, clients' writes are refused, and the node is told that there is no room for what peers send; reads go on;
 //! - when a batch does not fit, the write fails, or the sync after it: the process ends, and nothing leaves it any more;
 //! - a start may fail as well, for the database writes when it is opened, and is tried again; or it frees a little.
 
@@ -16,12 +16,12 @@ const ROOM_MAX: u64 = 4_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     bytes: u64,
-    /// With less than this, clients' writes are refused.
+    /// With less than this, it is nearly full.
     reserve: u64,
 }
 
 impl Seat {
-    /// Whether clients' writes are refused.
+    /// Whether clients' writes are refused, and what peers send is to wait.
     pub(super) fn is_nearly_full(&self) -> bool {
         self.room.is_some_and(|room| room.bytes < room.reserve)
     }

@@ -267,6 +267,7 @@ impl World {
             Event::Tick { seat, run } if self.seats[seat].run == run => {
                 self.due_in(TICK_US, Event::Tick { seat, run });
                 self.give(seat, Input::Tick);
+                self.give(seat, Input::Room(!self.seats[seat].is_nearly_full()));
                 self.refill(seat);
             }
             Event::Turn { seat, run } if self.seats[seat].run == run => return self.turn(seat),

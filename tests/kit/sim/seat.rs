@@ -42,6 +42,8 @@ pub(super) struct Seat {
     pub(super) rot: Rot,
     /// What still fits, while the disk is full.
     pub(super) room: Option<Room>,
+    /// What the node was told last of that: whether there is room for what peers send.
+    has_room: bool,
     /// The next sync fails.
     pub(super) sync_fails: bool,
     /// The process ends while it has something under way.
@@ -99,6 +101,7 @@ impl Seat {
             image: None,
             rot: Rot::default(),
             room: None,
+            has_room: true,
             sync_fails: false,
             dies_at_work: false,
             clock: SeatClock::default(),
@@ -116,11 +119,33 @@ impl Seat {
         inputs
     }
 
-    /// Lets the node decide about one input.
+    /// Lets the node decide about one input. A peer's message brings nothing where it was told that there is no room.
     pub(super) fn step(&mut self, now_us: u64, input: Input) -> Result<(), String> {
         let now = self.clock.now(now_us);
         self.wall_ms_highest = self.wall_ms_highest.max(now.wall_ms);
-        self.node.step(now, &self.disk, input).map_err(|error| format!("a healthy disk failed: {error}"))
+        let waits = match &input {
+            Input::Message { message, .. } if !self.has_room => {
+                Some((message.shard(), self.applied(message.shard())))
+            }
+            Input::Room(has_room) => {
+                self.has_room = *has_room;
+                None
+            }
+            _ => None,
+        };
+        let stepped = self.node.step(now, &self.disk, input);
+        stepped.map_err(|error| format!("a healthy disk failed: {error}"))?;
+        match waits {
+            Some((shard, applied)) if self.applied(shard) != applied => {
+                Err(format!("{shard:?}: what a peer sent was applied, and there is no room for it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many deltas of a shard were applied.
+    fn applied(&self, shard: ShardId) -> u64 {
+        self.node.replica(shard).map_or(0, |replica| replica.vector().deltas())
     }
 
     /// Writes what the node has decided. What it says waits for a sync; what it says is shown here. `None`: the disk is full, which a write
@@ -189,6 +214,7 @@ impl Seat {
         self.unsynced.clear();
         self.listed.clear();
         self.node = Node::open(config.clone(), &self.disk, origin)?;
+        self.has_room = true;
         let durable =
             config.shards.shards().map(|shard| Held::by(self.node.replica(shard).expect("there is")));
         self.durable = durable.collect();

@@ -14,6 +14,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Node {
+    /// The shell says whether the disk has room for what peers send. When it has again, what was put off is done.
+    pub(super) fn room(&mut self, now: Now, disk: &dyn Disk, has_room: bool) -> Result<(), StorageError> {
+        let has_room = has_room || self.config.planted.has(Bug::RoomIgnored);
+        let had_room = core::mem::replace(&mut self.has_room, has_room);
+        if !has_room || had_room {
+            return Ok(());
+        }
+        for shard in self.config.shards.shards() {
+            self.apply_parked(now, disk, shard).or_else(|error| self.quarantine(shard, error))?;
+        }
+        self.pull_due(now);
+        self.repairs_due(now, disk)
+    }
+
     pub(super) fn message(
         &mut self,
         now: Now,
@@ -56,7 +70,7 @@ impl Node {
         self.repairs_due(now, disk)
     }
 
-    /// Deltas that a peer has just made: what came before them may be missing.
+    /// Deltas that a peer has just made: what came before them may be missing. Without room for them they are, too.
     fn fresh(
         &mut self,
         now: Now,
@@ -70,14 +84,16 @@ impl Node {
             has.raise(last.dot);
             has
         });
-        self.take_in(now, disk, from, shard, deltas)?;
+        if self.has_room {
+            self.take_in(now, disk, from, shard, deltas)?;
+        }
         if let Some(has) = has {
             self.pull_gap(now, from, shard, has);
         }
         Ok(())
     }
 
-    /// The answer to a pull.
+    /// The answer to a pull. One for which there is no room is as good as none.
     fn pulled(
         &mut self,
         now: Now,
@@ -87,6 +103,10 @@ impl Node {
         deltas: Vec<Arc<Delta>>,
         rest: Rest,
     ) -> Result<(), StorageError> {
+        if !self.has_room {
+            self.answered(now, from, shard, None);
+            return Ok(());
+        }
         let before = self.shard(shard).replica.vector().clone();
         self.take_in(now, disk, from, shard, deltas)?;
         let progress = *self.shard(shard).replica.vector() != before;
@@ -158,14 +178,14 @@ impl Node {
         self.clock.observe(delta.hlc, now.wall_ms, skew_ms_max);
     }
 
-    /// Applies what was parked and is ready now, until nothing is.
+    /// Applies what was parked and is ready now, until nothing is, or there is no room.
     pub(super) fn apply_parked(
         &mut self,
         now: Now,
         disk: &dyn Read,
         shard: ShardId,
     ) -> Result<(), StorageError> {
-        loop {
+        while self.has_room {
             let state = self.shard_mut(shard);
             let mut fronts = state.parking.fronts().map(|delta| (delta.dot, state.replica.gate(delta)));
             let Some((dot, gate)) = fronts.find(|(_, gate)| matches!(gate, Gate::Ready | Gate::Seen)) else {
@@ -177,6 +197,7 @@ impl Node {
                 self.apply(now, disk, &delta, shard)?;
             }
         }
+        Ok(())
     }
 
     fn answer_pull(

@@ -67,6 +67,8 @@ pub struct Node {
     repairs: Repairs,
     sources: Sources,
     upkeep: Upkeep,
+    /// Whether the disk has room for what peers send.
+    has_room: bool,
     turn: Turn,
     /// What this turn has made, for the peers.
     fresh: BTreeMap<ShardId, Vec<Arc<Delta>>>,
@@ -151,6 +153,7 @@ impl Node {
             repairs: Repairs::default(),
             sources: Sources::default(),
             upkeep,
+            has_room: true,
             turn: Turn { batch, ..Turn::default() },
             fresh: BTreeMap::new(),
         })
@@ -190,6 +193,7 @@ impl Node {
                 self.repairs_due(now, disk)?;
             }
             Input::Check { shard } => self.check_shard(shard),
+            Input::Room(has_room) => self.room(now, disk, has_room)?,
         }
         Ok(())
     }

@@ -320,8 +320,11 @@ impl Node {
         }
     }
 
-    /// Asks a peer for what is due, as far as there is room.
+    /// Asks a peer for what is due, as far as there is room: among the open pulls, and on the disk.
     fn pull_from(&mut self, now: Now, peer: NodeId) {
+        if !self.has_room {
+            return;
+        }
         let Node { pulls, shards, config, turn, .. } = self;
         let replica = |shard: ShardId| &shards[usize::from(shard.0)].replica;
         // While a replica is repaired, what is pulled would only wait.

@@ -151,7 +151,7 @@ impl Node {
             Standing::Quarantined => refills,
             _ => false,
         };
-        if !is_ready || is_busy || self.upkeep.is_staged(shard) {
+        if !self.has_room || !is_ready || is_busy || self.upkeep.is_staged(shard) {
             return;
         }
         let sources = self.repairs.wanted.get(&shard).into_iter().flatten();
@@ -242,7 +242,7 @@ impl Node {
         }
     }
 
-    /// A source has answered.
+    /// A source has answered. Where there is no room for that, the repair is given up, and what it has staged makes room.
     pub(super) fn repair_answered(
         &mut self,
         now: Now,
@@ -258,7 +258,7 @@ impl Node {
         if !expected || own.number != turn.number || (own.number > 0 && own.snapshot != turn.snapshot) {
             return Ok(());
         }
-        if let Answer::Unwilling(_) = answer {
+        if !self.has_room || matches!(answer, Answer::Unwilling(_)) {
             return self.abort_repair(now, disk, shard);
         }
         let opens = matches!(answer, Answer::Opened { .. });

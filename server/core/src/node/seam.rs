@@ -51,6 +51,9 @@ pub enum Input {
         /// 64 random bits that were never used before.
         origin: OriginId,
     },
+    /// Whether the disk has room for what peers send; it has until something else is said. Without it, what they have is remembered and
+    /// not taken: it is pulled, or repaired, when there is room again. (Clients' writes are refused by the shell, before they come here.)
+    Room(bool),
     /// Somebody who reads beside the node has met a damaged row: all rows of the shard are to be read again, in portions.
     Check {
         /// Which replica.
