@@ -48,8 +48,8 @@ fn two_cluster_hours_go_by_without_a_violation() {
 /// four lost, replicas are seconds behind, and so much has only the disk that goes. Nothing else destroys whole disks before the end.
 const EXCUSED_ONE_IN: [u64; Cause::ALL.len()] = [5, 100, 1_000];
 
-/// What went wrong in 500 cluster-hours, each with what it was.
-const WENT_WRONG: [(u64, &str); 7] = [
+/// What went wrong in twice 500 cluster-hours, each with what it was.
+const WENT_WRONG: [(u64, &str); 8] = [
     (100_859, "the source of a repair forgot which rows it had found"),
     (101_921, "the same"),
     (103_650, "the same"),
@@ -57,6 +57,10 @@ const WENT_WRONG: [(u64, &str); 7] = [
     (106_230, "what no disk had any more was still on its way when all agreed"),
     (109_283, "a shard rests as long as its peer was silent"),
     (109_497, "the source of a repair forgot which rows it had found"),
+    (
+        200_637,
+        "copies of one damaged log were given up within one sync, and each excused nothing for the others' sake",
+    ),
 ];
 
 #[test]

@@ -118,7 +118,13 @@ impl World {
     pub(super) fn crash(&mut self, at: usize) -> Result<(), String> {
         let unsynced = self.seats[at].disk.unsynced();
         let kept = self.chance.blows.random_range(0..=unsynced);
-        self.end_process(at, kept)
+        let was_giving_up = self.seats[at].is_giving_up();
+        self.end_process(at, kept)?;
+        if was_giving_up {
+            // That may be among what stays.
+            self.given_up(at);
+        }
+        Ok(())
     }
 
     fn end_process(&mut self, at: usize, kept: usize) -> Result<(), String> {

@@ -9,6 +9,7 @@ use super::World;
 use super::seat::Seat;
 use crate::history::Fact;
 use meridian_core::id::{OriginId, Seq, ShardId};
+use meridian_core::node::Output;
 use meridian_core::replica::{Replica, Standing};
 use meridian_core::storage::{MemStorage, Read, Space};
 use meridian_core::version_vector::VersionVector;
@@ -93,6 +94,12 @@ impl World {
         rot.flips.push(Flip { space, row: row.clone(), value: flipped });
     }
 
+    /// What a damaged log has lost is durably given up. Until then the disk has what the next start would try again.
+    pub(super) fn given_up(&mut self, at: usize) {
+        self.history.facts.push((self.now_us, Fact::Replaced { node: at as u32 + 1 }));
+        self.excuse(Cause::Unread);
+    }
+
     /// Acknowledged writes that are durable nowhere any more, after a disk was destroyed or a part of it was given up.
     pub(super) fn excuse(&mut self, cause: Cause) {
         let World { seats, resting, excused, history, now_us, .. } = self;
@@ -106,6 +113,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a node says that it has given up something that a damaged log had lost.
+pub(super) fn gives_up(output: &Output) -> bool {
+    matches!(output, Output::Refilled { lost: 1.., .. })
 }
 
 /// What a replica would have if its power failed when all of it is durable.

@@ -4,7 +4,7 @@
 //! turns said.
 
 use super::full::Room;
-use super::losses::{Held, Rot};
+use super::losses::{Held, Rot, gives_up};
 use super::pages::Paged;
 use meridian_core::id::{NodeId, OriginId, RequestId, ShardId};
 use meridian_core::node::{Config, Input, Node, Now, OpenError, Output, Turn};
@@ -119,33 +119,33 @@ impl Seat {
         inputs
     }
 
-    /// Lets the node decide about one input. A peer's message brings nothing where it was told that there is no room.
+    /// Lets the node decide about one input. Where it was told that there is no room, only clients and its own work bring anything.
     pub(super) fn step(&mut self, now_us: u64, input: Input) -> Result<(), String> {
         let now = self.clock.now(now_us);
         self.wall_ms_highest = self.wall_ms_highest.max(now.wall_ms);
-        let waits = match &input {
-            Input::Message { message, .. } if !self.has_room => {
-                Some((message.shard(), self.applied(message.shard())))
-            }
-            Input::Room(has_room) => {
-                self.has_room = *has_room;
-                None
-            }
-            _ => None,
-        };
+        if let Input::Room(has_room) = input {
+            self.has_room = has_room;
+        }
+        let brings = self.has_room || matches!(input, Input::Request { .. } | Input::Work);
+        let before = (!brings).then(|| self.brought());
         let stepped = self.node.step(now, &self.disk, input);
         stepped.map_err(|error| format!("a healthy disk failed: {error}"))?;
-        match waits {
-            Some((shard, applied)) if self.applied(shard) != applied => {
-                Err(format!("{shard:?}: what a peer sent was applied, and there is no room for it"))
+        match before {
+            Some((applied, parked)) if self.brought().0 != applied || self.brought().1 > parked => {
+                Err("something of peers was applied or parked, and there is no room for it".into())
             }
             _ => Ok(()),
         }
     }
 
-    /// How many deltas of a shard were applied.
-    fn applied(&self, shard: ShardId) -> u64 {
-        self.node.replica(shard).map_or(0, |replica| replica.vector().deltas())
+    /// How many deltas were applied, and how many bytes of them are parked.
+    fn brought(&self) -> (u64, usize) {
+        let shards = (0..self.durable.len()).map(|shard| ShardId(shard as u16));
+        let of = |shard| {
+            let applied = self.node.replica(shard).map_or(0, |replica| replica.vector().deltas());
+            (applied, self.node.parked_bytes(shard))
+        };
+        shards.map(of).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
     }
 
     /// Writes what the node has decided. What it says waits for a sync; what it says is shown here. `None`: the disk is full, which a write
@@ -180,6 +180,11 @@ impl Seat {
         self.syncs = false;
         let written = self.unsynced.drain(..turns.min(self.unsynced.len()));
         written.flat_map(|written| written.outputs).collect()
+    }
+
+    /// Whether a turn that is not synced has given up something that a damaged log had lost.
+    pub(super) fn is_giving_up(&self) -> bool {
+        self.unsynced.iter().flat_map(|written| &written.outputs).any(gives_up)
     }
 
     /// The pages that wait for none but the first so many turns.

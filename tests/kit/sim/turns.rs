@@ -2,11 +2,11 @@
 
 use super::draw::SECOND;
 use super::ledger::Due;
-use super::losses::{Cause, Held};
+use super::losses::gives_up;
 use super::seat::{Seat, node_id, place_of};
 use super::{Event, Pending, World};
 use crate::faults::Fault;
-use crate::history::{Asked, Fact};
+use crate::history::Asked;
 use crate::trace::hash_turn;
 use meridian_core::codec::Encode;
 use meridian_core::hlc::Hlc;
@@ -155,6 +155,9 @@ impl World {
             (true, _) => return self.disk_fails(at),
             (false, _) => self.seats[at].synced(turns),
         };
+        if outputs.iter().any(gives_up) {
+            self.given_up(at);
+        }
         for output in outputs {
             match output {
                 Output::Reply { id, reply } => self.answer(at, id, &reply)?,
@@ -275,15 +278,7 @@ impl World {
                 }
                 Output::Repaired { .. } => self.figures.repairs += 1,
                 Output::Refilled { lost: 0, .. } => {}
-                Output::Refilled { shard, .. }
-                    if self.seats[at].rot.unread.contains(shard) || self.options.only_history =>
-                {
-                    self.history.facts.push((self.now_us, Fact::Replaced { node: at as u32 + 1 }));
-                    let replica = self.seats[at].node.replica(*shard).expect("there is such a shard");
-                    let left = Held::by(replica);
-                    self.seats[at].durable[usize::from(shard.0)] = left;
-                    self.excuse(Cause::Unread);
-                }
+                Output::Refilled { shard, .. } if self.seats[at].rot.unread.contains(shard) => {}
                 _ if self.options.only_history => {}
                 complaint => return Err(format!("n{}: a complaint: {complaint:?}", at + 1)),
             }
