@@ -38,6 +38,7 @@ use meridian_core::types::{Failure, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -107,6 +108,7 @@ pub struct Door {
     work: mpsc::Sender<Work>,
     inputs: Arc<Semaphore>,
     published: Arc<ArcSwap<Published>>,
+    has_room: Arc<AtomicBool>,
     desk: usize,
 }
 
@@ -193,6 +195,13 @@ impl Door {
         }
     }
 
+    /// Says whether the disk has room for what peers send. The next turn begins with that, however much waits.
+    pub fn set_room(&self, has_room: bool) {
+        if self.has_room.swap(has_room, Ordering::Relaxed) != has_room {
+            self.wake();
+        }
+    }
+
     /// Time has passed: a driver that waits is to look at the clock. One that has something to do does so anyway.
     pub fn wake(&self) {
         let _busy = self.work.try_send(Work::Wake);
@@ -263,8 +272,11 @@ pub fn start(
         metrics: metrics.clone(),
         exits,
     };
+    let has_room = Arc::new(AtomicBool::new(true));
     let driver = Driver {
         node,
+        has_room: has_room.clone(),
+        had_room: true,
         rocks: rocks.clone(),
         standings,
         written,
@@ -286,7 +298,7 @@ pub fn start(
         committer.run(&turns)
     })?;
     let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
-    Ok((Door { work, inputs, published, desk: 0 }, Threads { driver, committer }))
+    Ok((Door { work, inputs, published, has_room, desk: 0 }, Threads { driver, committer }))
 }
 
 /// Calls a function when it is dropped, also in a panic.
@@ -318,6 +330,9 @@ struct Steps {
 
 struct Driver {
     node: Node,
+    /// Whether the disk has room for what peers send, and what the node was told of that.
+    has_room: Arc<AtomicBool>,
+    had_room: bool,
     rocks: Rocks,
     standings: Standings,
     written: SyncSender<Written>,
@@ -382,6 +397,11 @@ impl Driver {
     ) -> Result<Steps, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
+        let has_room = self.has_room.load(Ordering::Relaxed);
+        if has_room != self.had_room {
+            self.had_room = has_room;
+            self.node.step(now, &disk, Input::Room(has_room))?;
+        }
         if now.mono_ms >= self.ticks_at_ms {
             self.ticks_at_ms = now.mono_ms + TICK_MS;
             self.node.step(now, &disk, Input::Tick)?;
@@ -507,7 +527,13 @@ mod tests {
         let published = Arc::new(ArcSwap::from_pointee(Published { snapshot: rocks.snapshot(), standings }));
         // The driver does not take anything.
         let (work, mut queue) = mpsc::channel(REQUESTS_MAX + INPUTS_MAX);
-        let door = Door { work, inputs: Arc::new(Semaphore::new(INPUTS_MAX)), published, desk: 0 };
+        let door = Door {
+            work,
+            inputs: Arc::new(Semaphore::new(INPUTS_MAX)),
+            published,
+            has_room: Arc::default(),
+            desk: 0,
+        };
         for _ in 0..INPUTS_MAX {
             timeout(A_WHILE, door.tell(Input::Tick, None)).await.expect("there is room");
         }
@@ -541,7 +567,8 @@ mod tests {
         let standings = Standings::of(&node, config.shards);
         let published = Arc::new(ArcSwap::from_pointee(Published { snapshot: rocks.snapshot(), standings }));
         let (work, mut queue) = mpsc::channel(1);
-        let door = Door { work, inputs: Arc::new(Semaphore::new(1)), published, desk: 0 };
+        let door =
+            Door { work, inputs: Arc::new(Semaphore::new(1)), published, has_room: Arc::default(), desk: 0 };
         let found = door.inspect(&bucket, &key).finding;
         assert!(matches!(found, Finding::Damaged(_)), "{found:?}");
         let asked = matches!(queue.try_recv(), Ok(Work::Ask(ask)) if ask.request == read());

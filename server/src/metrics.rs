@@ -271,7 +271,10 @@ fn describe() {
     describe_gauge!("meridian_masks", "Large removals whose rows are not swept away yet");
     describe_gauge!("meridian_origins_max", "Most origins in one shard's version vector, of 1024");
     describe_gauge!("meridian_disk_free_bytes", "Bytes free on the disk of the data directory");
-    describe_gauge!("meridian_disk_full", "1 while writes are refused because the disk is nearly full");
+    describe_gauge!(
+        "meridian_disk_full",
+        "1 while writes are refused, and what peers send waits, because the disk is nearly full"
+    );
     describe_gauge!("meridian_http_bytes_in_flight", "Bytes of request and response bodies that are held");
     describe_gauge!(
         "meridian_database_corruptions",

@@ -20,9 +20,7 @@ use crate::peers::Vectors;
 use crate::rocks::Damaged;
 use anyhow::Context as _;
 use meridian_core::delta::Delta;
-use meridian_core::delta_log::Rest;
 use meridian_core::id::{NodeId, ShardId};
-use meridian_core::message::Message;
 use meridian_core::node::Input;
 use meridian_core::salvage::{Salvaged, Survey};
 use meridian_core::version_vector::VersionVector;
@@ -192,6 +190,7 @@ fn is_filled(door: &Door, peers: &[Vectors]) -> bool {
 /// Hands over what can be read of a database that was set aside and is lacking here. It takes as long as reading its log.
 fn hand_over(app: &App, aside: &Aside) -> anyhow::Result<()> {
     let began = Instant::now();
+    wait_for_room(app)?;
     let disk = Damaged::open(&aside.path).context("it does not open, not even for reading what is left")?;
     let shards = app.door.published().standings.all().count();
     let shards = (0..shards).map(|shard| ShardId(shard as u16));
@@ -234,7 +233,7 @@ fn hand_over(app: &App, aside: &Aside) -> anyhow::Result<()> {
     Ok(aside.note_handed_over(&what)?)
 }
 
-/// Waits until the disk has room: before that the node takes nothing in.
+/// Waits until the disk has room for more.
 fn wait_for_room(app: &App) -> anyhow::Result<()> {
     while app.state.disk_is_full() {
         anyhow::ensure!(app.state.is_serving(), "the node stops");
@@ -286,25 +285,29 @@ impl Way<'_> {
             return;
         }
         let bytes = u32::try_from(self.bytes).unwrap_or(u32::MAX).clamp(1, ON_THE_WAY_BYTES_MAX);
-        let message = Message::Missing { shard, deltas: mem::take(&mut self.portion), rest: Rest::None };
+        let deltas = mem::take(&mut self.portion);
         self.bytes = 0;
         self.runtime.block_on(async {
             let room = self.room.clone().acquire_many_owned(bytes).await;
             let room = room.expect("the semaphore is never closed");
-            self.door.tell(Input::Message { from: self.own, message }, Some(room)).await;
+            self.door.tell(Input::HandOver { own: self.own, shard, deltas }, Some(room)).await;
         });
     }
 }
 
 /// Waits until the node has durably what it is wanted to have of each shard.
 fn wait_durable(app: &App, wanted: &[VersionVector]) -> anyhow::Result<()> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let is_there = || {
         let published = app.door.published();
         published.standings.all().zip(wanted).all(|(own, wanted)| own.vector.includes(wanted))
     };
     while !is_there() {
         anyhow::ensure!(app.state.is_serving(), "the node stops");
+        if app.state.disk_is_full() {
+            // What had to wait for others of them waits for room as well.
+            began = Instant::now();
+        }
         anyhow::ensure!(began.elapsed() < DURABLE_TIME_MAX, "the node has not taken all of it");
         thread::park_timeout(CHECK);
     }

@@ -444,8 +444,7 @@ impl House {
 
     fn note_disk(&self, free: u64) {
         let full = free < self.disk_reserve_bytes;
-        // Again and again, for an offer may find no place.
-        self.app.door.offer(Input::Room(!full));
+        self.app.door.set_room(!full);
         self.app.metrics.disk_full.set(f64::from(u8::from(full)));
         if self.app.state.set_disk_full(full) {
             let reserve = self.disk_reserve_bytes;

@@ -68,7 +68,7 @@ pub struct Config {
     pub http_body_timeout: Duration,
     /// Longest value that a PUT may store, in bytes: at most [`VALUE_BYTES_LIMIT`].
     pub value_bytes_max: usize,
-    /// Free bytes on the disk below which writes are refused.
+    /// Free bytes on the disk below which writes are refused, and what peers send waits.
     pub disk_reserve_bytes: u64,
     /// Bytes of memory for what was read from the disk.
     pub cache_bytes: usize,

@@ -121,8 +121,10 @@ pub(super) const OPTIONS: [Row; 27] = [
         .says("How long a connection may be idle between requests", MILLISECONDS),
     Row::new("value-bytes-max", "BYTES", Kind::Number, Some("1048576"))
         .says("Longest value that a PUT may store", "a number of bytes from 1 to 8388608"),
-    Row::new("disk-reserve-bytes", "BYTES", Kind::Number, Some("268435456"))
-        .says("Free space on the disk below which writes are refused", "a number of bytes"),
+    Row::new("disk-reserve-bytes", "BYTES", Kind::Number, Some("268435456")).says(
+        "Free space on the disk below which writes are refused, and what other nodes write waits",
+        "a number of bytes",
+    ),
     Row::new("cache-bytes", "BYTES", Kind::Number, Some("67108864"))
         .says("Memory for what was read from the disk", "a number of bytes"),
     Row::new("log-keep-bytes", "BYTES", Kind::Number, Some("33554432")).says(

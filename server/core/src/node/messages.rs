@@ -18,14 +18,34 @@ impl Node {
     pub(super) fn room(&mut self, now: Now, disk: &dyn Disk, has_room: bool) -> Result<(), StorageError> {
         let has_room = has_room || self.config.planted.has(Bug::RoomIgnored);
         let had_room = core::mem::replace(&mut self.has_room, has_room);
-        if !has_room || had_room {
+        if has_room == had_room {
             return Ok(());
+        }
+        if !has_room {
+            return self.abort_repairs(now, disk);
         }
         for shard in self.config.shards.shards() {
             self.apply_parked(now, disk, shard).or_else(|error| self.quarantine(shard, error))?;
         }
         self.pull_due(now);
         self.repairs_due(now, disk)
+    }
+
+    /// Takes in what an older database of this node still had.
+    pub(super) fn salvaged(
+        &mut self,
+        now: Now,
+        disk: &dyn Disk,
+        own: NodeId,
+        shard: ShardId,
+        deltas: Vec<Arc<Delta>>,
+    ) -> Result<(), StorageError> {
+        let in_service =
+            self.replica(shard).is_some_and(|replica| *replica.standing() == Standing::InService);
+        if !in_service {
+            return Ok(());
+        }
+        self.take_in(now, disk, own, shard, deltas).or_else(|error| self.quarantine(shard, error))
     }
 
     pub(super) fn message(

@@ -193,6 +193,7 @@ impl Node {
                 self.repairs_due(now, disk)?;
             }
             Input::Check { shard } => self.check_shard(shard),
+            Input::HandOver { own, shard, deltas } => self.salvaged(now, disk, own, shard, deltas)?,
             Input::Room(has_room) => self.room(now, disk, has_room)?,
         }
         Ok(())

@@ -242,7 +242,7 @@ impl Node {
         }
     }
 
-    /// A source has answered. Where there is no room for that, the repair is given up, and what it has staged makes room.
+    /// A source has answered.
     pub(super) fn repair_answered(
         &mut self,
         now: Now,
@@ -258,7 +258,7 @@ impl Node {
         if !expected || own.number != turn.number || (own.number > 0 && own.snapshot != turn.snapshot) {
             return Ok(());
         }
-        if !self.has_room || matches!(answer, Answer::Unwilling(_)) {
+        if let Answer::Unwilling(_) = answer {
             return self.abort_repair(now, disk, shard);
         }
         let opens = matches!(answer, Answer::Opened { .. });
@@ -462,6 +462,12 @@ impl Node {
         self.turn.outputs.push(Output::RepairAborted { shard, from: incoming.from });
         self.shard_mut(shard).replica.freeze(false);
         self.apply_parked(now, disk, shard).or_else(|error| self.quarantine(shard, error))
+    }
+
+    /// There is no room: repairs that are still fetching are given up.
+    pub(super) fn abort_repairs(&mut self, now: Now, disk: &dyn Disk) -> Result<(), StorageError> {
+        let shards: Vec<ShardId> = self.repairs.open().collect();
+        shards.into_iter().try_for_each(|shard| self.abort_repair(now, disk, shard))
     }
 
     /// A replica is out of service: it is not repaired as it was, and helps nobody.

@@ -1,10 +1,12 @@
 //! What passes between a node and its shell.
 
 use super::{Figures, Reply, Request};
+use crate::delta::Delta;
 use crate::id::{Dot, NodeId, OriginId, RequestId, ShardId};
 use crate::message::Message;
 use crate::storage::{Batch, StorageError};
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The time of an input, as the shell reads it.
@@ -54,6 +56,15 @@ pub enum Input {
     /// Whether the disk has room for what peers send; it has until something else is said. Without it, what they have is remembered and
     /// not taken: it is pulled, or repaired, when there is room again. (Clients' writes are refused by the shell, before they come here.)
     Room(bool),
+    /// Deltas that an older database of this node still had: taken in as a peer's are, but with room or without, for no peer gives them again.
+    HandOver {
+        /// This node, which is named where one of them is complained of.
+        own: NodeId,
+        /// Their shard.
+        shard: ShardId,
+        /// In causal order, as far as they can be read.
+        deltas: Vec<Arc<Delta>>,
+    },
     /// Somebody who reads beside the node has met a damaged row: all rows of the shard are to be read again, in portions.
     Check {
         /// Which replica.

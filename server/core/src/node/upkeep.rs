@@ -16,6 +16,7 @@ use crate::storage::{Disk, Overlay, Read, Space, StorageError};
 use crate::version_vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 /// What is to be done, and what is known for it.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +41,9 @@ pub(super) struct Upkeep {
     /// Shards whose log has rubbish, and those whose log is to be cut.
     rubbish: BTreeSet<ShardId>,
     cutting: BTreeSet<ShardId>,
-    /// Shards in which large removals are to be swept.
+    /// Shards in which large removals are to be swept, and where a portion was swept last.
     sweeping: BTreeSet<ShardId>,
+    swept: Option<ShardId>,
     /// Deltas that were cut off the log since the start.
     cut: u64,
     /// The last shard that was checked because it was its turn, counted from the clock's beginning.
@@ -118,6 +120,13 @@ impl Upkeep {
             true => drop(self.sweeping.insert(shard)),
             false => drop(self.sweeping.remove(&shard)),
         }
+    }
+
+    /// Where the next portion is swept: all shards have their turn, for each is without a root, and without repairs, until it is done.
+    fn next_to_sweep(&mut self) -> Option<ShardId> {
+        let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+        self.swept = self.sweeping.range((after, Bound::Unbounded)).chain(&self.sweeping).next().copied();
+        self.swept
     }
 
     /// What is staged is complete.
@@ -199,7 +208,9 @@ impl Node {
         self.first(|upkeep| &upkeep.emptying, |node, shard| node.empty_on(disk, shard))?;
         self.first(|upkeep| &upkeep.staged, |node, shard| node.remove_staged(disk, shard))?;
         self.first(|upkeep| &upkeep.counting, |node, shard| node.count_on(disk, shard))?;
-        self.first(|upkeep| &upkeep.sweeping, |node, shard| node.sweep_masks(disk, shard))?;
+        if let Some(shard) = self.upkeep.next_to_sweep() {
+            self.sweep_masks(disk, shard).or_else(|error| self.quarantine(shard, error))?;
+        }
         self.first(|upkeep| &upkeep.rubbish, |node, shard| node.sweep_on(disk, shard))?;
         self.first(|upkeep| &upkeep.cutting, |node, shard| node.cut_on(disk, shard))?;
         let untried = self.upkeep.held.iter().find(|(_, tried)| tried.is_none());
