@@ -18,6 +18,7 @@ pub mod published;
 pub mod desk;
 pub mod committer;
 pub mod remembered;
+pub mod door;
 pub mod driver;
 
 // -- its peers ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 //!   can still be read. It goes the way of a peer's deltas: core drops what it has, and parks what waits.
 
 use crate::data_dir::{Aside, DataDirError};
-use crate::driver::Door;
+use crate::door::Door;
 use crate::http::App;
 use crate::peers::Vectors;
 use crate::rocks::Damaged;

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Refused, no_content, with_body};
 use super::body::{self, Share};
 use super::{App, listing, operations, reading, request};
-use crate::driver::AskError;
+use crate::door::AskError;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};

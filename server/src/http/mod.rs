@@ -33,7 +33,7 @@ pub use serve::{Listener, runtimes};
 pub use state::{Limits, State};
 
 use crate::desk::Desk;
-use crate::driver::Door;
+use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::token::Tokens;

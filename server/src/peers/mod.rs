@@ -33,7 +33,7 @@ pub use members::Member;
 pub use table::{PeerView, Standing};
 
 use crate::data_dir::DataDir;
-use crate::driver::Door;
+use crate::door::Door;
 use crate::identity::Bundle;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
