@@ -403,3 +403,24 @@ impl Node {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_swept_in_turns() {
+        let mut upkeep = Upkeep::default();
+        assert_eq!(upkeep.next_to_sweep(), None);
+        [1, 2, 5].iter().for_each(|shard| upkeep.masked(ShardId(*shard), true));
+        let next = |upkeep: &mut Upkeep| upkeep.next_to_sweep().map(|shard| shard.0);
+        assert_eq!([(); 4].map(|()| next(&mut upkeep)), [Some(1), Some(2), Some(5), Some(1)]);
+        // One that is done, and one that has come, are where they belong.
+        upkeep.masked(ShardId(2), false);
+        upkeep.masked(ShardId(3), true);
+        assert_eq!([(); 3].map(|()| next(&mut upkeep)), [Some(3), Some(5), Some(1)]);
+        upkeep.masked(ShardId(1), false);
+        upkeep.masked(ShardId(3), false);
+        assert_eq!([(); 2].map(|()| next(&mut upkeep)), [Some(5); 2]);
+    }
+}
