@@ -143,11 +143,6 @@ impl NodeProcess {
         self.options.push(format!("{name}={value}"));
     }
 
-    /// Takes away what [`NodeProcess::add_option`] has added.
-    pub fn drop_option(&mut self, name: &str) {
-        self.options.retain(|option| option.split_once('=').is_none_or(|(given, _)| given != name));
-    }
-
     /// Starts it again with the same command. It must not be running.
     ///
     /// # Errors
