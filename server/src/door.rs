@@ -26,6 +26,7 @@ const REQUESTS_MAX: usize = 4096;
 /// Most of peers' messages that wait for the driver, in places of their own: a flood of them refuses no request. When as
 /// many wait, peers are not read further.
 const INPUTS_MAX: usize = 1024;
+
 /// A request on its way to the node, and where its reply goes.
 pub(crate) struct Ask {
     pub(crate) request: Request,
@@ -69,8 +70,8 @@ pub struct Door {
     work: mpsc::Sender<Work>,
     inputs: Arc<Semaphore>,
     published: Arc<ArcSwap<Published>>,
-    /// Whether the disk has room for what peers send.
-    pub(crate) has_room: Arc<AtomicBool>,
+    /// Whether the disk has room for more. The driver looks at it.
+    pub(crate) room: Arc<AtomicBool>,
     desk: usize,
 }
 
@@ -78,8 +79,8 @@ impl Door {
     /// A way, and the queue at its end.
     pub(crate) fn new(published: Arc<ArcSwap<Published>>) -> (Door, mpsc::Receiver<Work>) {
         let (work, queue) = mpsc::channel(REQUESTS_MAX + INPUTS_MAX);
-        let (inputs, has_room) = (Arc::new(Semaphore::new(INPUTS_MAX)), Arc::new(AtomicBool::new(true)));
-        (Door { work, inputs, published, has_room, desk: 0 }, queue)
+        let (inputs, room) = (Arc::new(Semaphore::new(INPUTS_MAX)), Arc::new(AtomicBool::new(true)));
+        (Door { work, inputs, published, room, desk: 0 }, queue)
     }
 
     /// The way for the requests of the runtime that serves a desk: their replies come there. Without it, they come to the
@@ -164,11 +165,18 @@ impl Door {
         }
     }
 
-    /// Says whether the disk has room for what peers send. The next turn begins with that, however much waits.
-    pub fn set_room(&self, has_room: bool) {
-        if self.has_room.swap(has_room, Ordering::Relaxed) != has_room {
+    /// Whether the disk has room: without it clients' writes are refused, and what peers send waits.
+    pub fn has_room(&self) -> bool {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the disk has room; whether that is news. The node's next turn begins with it, however much waits.
+    pub fn set_room(&self, has_room: bool) -> bool {
+        let is_news = self.room.swap(has_room, Ordering::Relaxed) != has_room;
+        if is_news {
             self.wake();
         }
+        is_news
     }
 
     /// Time has passed: a driver that waits is to look at the clock. One that has something to do does so anyway.

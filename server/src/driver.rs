@@ -12,7 +12,6 @@
 //! Rules:
 //! - Nothing leaves before it is durable: replies go through the committer, refusals too, for they may tell of a write
 //!   that is not synced yet.
-//! - The queue is bounded: when it is full, a request is refused and nothing was applied.
 //! - When the disk fails, the driver ends without another word; the process stops, and a restart is the recovery.
 
 use crate::committer::{self, Committer, Exits, Written};
@@ -112,7 +111,7 @@ pub fn start(
     };
     let driver = Driver {
         node,
-        has_room: door.has_room.clone(),
+        room: door.room.clone(),
         had_room: true,
         rocks: rocks.clone(),
         standings,
@@ -166,8 +165,8 @@ struct Steps {
 
 struct Driver {
     node: Node,
-    /// Whether the disk has room for what peers send, and what the node was told of that.
-    has_room: Arc<AtomicBool>,
+    /// Whether the disk has room, and what the node was told of that.
+    room: Arc<AtomicBool>,
     had_room: bool,
     rocks: Rocks,
     standings: Standings,
@@ -233,7 +232,7 @@ impl Driver {
     ) -> Result<Steps, StorageError> {
         let now = self.now();
         let disk = Remembered::new(&self.rocks);
-        let has_room = self.has_room.load(Ordering::Relaxed);
+        let has_room = self.room.load(Ordering::Relaxed);
         if has_room != self.had_room {
             self.had_room = has_room;
             self.node.step(now, &disk, Input::Room(has_room))?;

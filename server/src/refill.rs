@@ -235,7 +235,7 @@ fn hand_over(app: &App, aside: &Aside) -> anyhow::Result<()> {
 
 /// Waits until the disk has room for more.
 fn wait_for_room(app: &App) -> anyhow::Result<()> {
-    while app.state.disk_is_full() {
+    while !app.door.has_room() {
         anyhow::ensure!(app.state.is_serving(), "the node stops");
         thread::park_timeout(CHECK);
     }
@@ -304,7 +304,7 @@ fn wait_durable(app: &App, wanted: &[VersionVector]) -> anyhow::Result<()> {
     };
     while !is_there() {
         anyhow::ensure!(app.state.is_serving(), "the node stops");
-        if app.state.disk_is_full() {
+        if !app.door.has_room() {
             // What had to wait for others of them waits for room as well.
             began = Instant::now();
         }

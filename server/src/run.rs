@@ -445,9 +445,8 @@ impl House {
 
     fn note_disk(&self, free: u64) {
         let full = free < self.disk_reserve_bytes;
-        self.app.door.set_room(!full);
         self.app.metrics.disk_full.set(f64::from(u8::from(full)));
-        if self.app.state.set_disk_full(full) {
+        if self.app.door.set_room(!full) {
             let reserve = self.disk_reserve_bytes;
             match full {
                 true => tracing::error!(

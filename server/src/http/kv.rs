@@ -265,12 +265,12 @@ pub(super) async fn take_body(
 /// # Errors
 /// 507.
 pub(super) fn may_write(app: &App) -> Result<(), Refused> {
-    match app.state.disk_is_full() {
-        true => Err(Refused::new(
+    match app.door.has_room() {
+        true => Ok(()),
+        false => Err(Refused::new(
             Code::DiskFull,
             "the disk is nearly full, and writes are refused until there is room: free some, or write at another node",
         )),
-        false => Ok(()),
     }
 }
 

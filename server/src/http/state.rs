@@ -28,23 +28,12 @@ pub struct Limits {
 /// How the node stands, for those who answer.
 #[derive(Debug, Default)]
 pub struct State {
-    disk_full: AtomicBool,
     filling: AtomicBool,
     stopping: AtomicBool,
     connections: AtomicUsize,
 }
 
 impl State {
-    /// Whether writes are refused.
-    pub fn disk_is_full(&self) -> bool {
-        self.disk_full.load(Ordering::Relaxed)
-    }
-
-    /// Notes whether the disk is nearly full; whether that is news.
-    pub fn set_disk_full(&self, full: bool) -> bool {
-        self.disk_full.swap(full, Ordering::Relaxed) != full
-    }
-
     /// Whether requests are taken.
     pub fn is_serving(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)
